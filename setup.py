@@ -1,0 +1,41 @@
+"""The extension modules: every `.pyx` of the package. Everything else is in pyproject.toml."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+DIRECTIVES = {
+    "language_level": 3,
+    "embedsignature": False,
+    "boundscheck": False,
+    "wraparound": False,
+    "initializedcheck": False,
+    "cdivision": True,
+}
+JOBS = os.cpu_count() or 1
+FORKS = sys.platform == "linux" and multiprocessing.get_start_method() == "fork"
+
+
+def extension(source: Path) -> Extension:
+    module = ".".join(source.relative_to("src").with_suffix("").parts)
+    flags = [] if sys.platform == "win32" else ["-O3", "-fno-semantic-interposition"]
+    return Extension(module, [source.as_posix()], extra_compile_args=flags)
+
+
+os.chdir(Path(__file__).resolve().parent)
+setup(
+    ext_modules=cythonize(
+        [extension(source) for source in sorted(Path("src/caching_proxy").rglob("*.pyx"))],
+        build_dir="build/cython",
+        compiler_directives=DIRECTIVES,
+        nthreads=JOBS if FORKS else 0,
+        quiet=True,
+    ),
+    options={"build_ext": {"parallel": JOBS}},
+)

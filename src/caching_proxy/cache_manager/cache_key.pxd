@@ -1,0 +1,17 @@
+"""The primary cache key: URL and the request fields that select a representation."""
+
+cdef class Variant:
+    cdef readonly bytes accept
+    cdef readonly bytes accept_encoding
+    cdef readonly bytes accept_language
+    cdef readonly bytes text          # the three, a line each
+
+cdef class Variants:
+    cdef dict memo
+    cdef dict interned
+    cdef readonly Variant plain       # that of a request with none of the fields
+
+    cdef Variant of(self, bytes accept, bytes accept_encoding, bytes accept_language)
+    cdef Variant find(self, bytes raw)
+
+cpdef bytes key_digest(bytes url, Variant variant)

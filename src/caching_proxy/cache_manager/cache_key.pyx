@@ -1,0 +1,59 @@
+"""The primary cache key: URL and the request fields that select a representation.
+
+Accept, Accept-Encoding and Accept-Language count in normalised form, so that requests which mean the same share what
+is stored. A HEAD is answered from a GET: both have the key of the GET.
+"""
+
+from hashlib import sha256
+
+from caching_proxy.http.accept import (
+    normalise_accept,
+    normalise_accept_encoding,
+    normalise_accept_language,
+)
+
+cdef enum:
+    MEMO_ENTRIES = 4096       # combinations of field values remembered; then the memo starts anew
+    MEMO_SIZE = 1024          # octets of a combination that is remembered
+
+
+cdef class Variant:
+    """Normalised Accept, Accept-Encoding and Accept-Language of a request; None where it has no such field."""
+
+
+cdef class Variants:
+    """Finds the Variant of a request's field values; equal ones are one object."""
+
+    def __cinit__(self):
+        self.memo = {}
+        self.interned = {}
+        self.plain = self.of(None, None, None)
+
+    cdef Variant find(self, bytes raw):
+        """The remembered Variant for the three raw values, each ended by LF (absent: empty), or None."""
+        return self.memo.get(raw)
+
+    cdef Variant of(self, bytes accept, bytes accept_encoding, bytes accept_language):
+        """The Variant for these values as they came (None: absent)."""
+        cdef bytes raw = b"%b\n%b\n%b\n" % (accept or b"", accept_encoding or b"", accept_language or b"")
+        cdef Variant variant = self.memo.get(raw)
+        if variant is not None:
+            return variant
+        variant = Variant.__new__(Variant)
+        variant.accept = normalise_accept(accept) if accept else None
+        variant.accept_encoding = normalise_accept_encoding(accept_encoding) if accept_encoding else None
+        variant.accept_language = normalise_accept_language(accept_language) if accept_language else None
+        variant.text = b"%b\n%b\n%b" % (
+            variant.accept or b"", variant.accept_encoding or b"", variant.accept_language or b"")
+        if len(self.memo) >= MEMO_ENTRIES:
+            self.memo.clear()
+            self.interned.clear()
+        variant = self.interned.setdefault(variant.text, variant)
+        if len(raw) <= MEMO_SIZE:
+            self.memo[raw] = variant
+        return variant
+
+
+cpdef bytes key_digest(bytes url, Variant variant):
+    """What X-Cache-Key shows and Redis uses: `cache:` and the SHA-256 of method, URL and variant in hexadecimal."""
+    return b"cache:" + sha256(b"GET\n%b\n%b" % (url, variant.text)).hexdigest().encode()

@@ -1,0 +1,53 @@
+"""Asking the control API of a running proxy."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from typing import Any
+
+import click
+
+from caching_proxy.settings import StoreSettings
+
+TIMEOUT = 10.0  # seconds
+
+
+def ask(settings: StoreSettings, method: str, path: str) -> dict[str, Any]:
+    """The JSON answer of the running proxy; ClickException (one line) when there is none."""
+    place = f"{settings.admin_host}:{settings.admin_port}"
+    connection = http.client.HTTPConnection(
+        settings.admin_host, settings.admin_port, timeout=TIMEOUT
+    )
+    try:
+        connection.request(method, path)
+        response = connection.getresponse()
+        status, body = response.status, response.read()
+    except (OSError, http.client.HTTPException) as error:
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise click.ClickException(
+            f"no running proxy answers at {place} ({reason}): start one, or name its admin port"
+            " with --admin-port"
+        ) from None
+    finally:
+        connection.close()
+    try:
+        answer = json.loads(body)
+    except ValueError:
+        answer = None
+    if status != 200 or not isinstance(answer, dict):
+        raise click.ClickException(
+            f"what answers at {place} (status {status}) is not the admin API of a proxy: name"
+            " its port with --admin-port"
+        )
+    return answer
+
+
+def warn_about_redis(settings: StoreSettings) -> None:
+    """Say on standard error that Redis was named in vain."""
+    if settings.model_fields_set & {"redis_host", "redis_port", "use_cluster"}:
+        click.echo(
+            "caching-proxy: WARNING: Redis is not used by this version: the proxy at the admin"
+            " port is asked",
+            err=True,
+        )

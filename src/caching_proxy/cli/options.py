@@ -1,0 +1,74 @@
+"""Command line options, generated from the declarations of settings."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping
+from itertools import groupby
+from typing import Any, TypeVar
+
+import click
+
+from caching_proxy.settings import Declaration, SettingsError, StoreSettings
+
+Model = TypeVar("Model", bound=StoreSettings)
+
+
+class SettingOption(click.Option):
+    """The option of one setting; what is given is read and checked by the model alone."""
+
+    def __init__(self, declared: Declaration) -> None:
+        self.group = declared.group
+        if declared.is_switch:
+            kind: dict[str, Any] = {"is_flag": True, "default": False}
+        else:
+            kind = {"metavar": declared.kind.metavar, "multiple": declared.repeatable}
+        super().__init__([declared.flag, declared.name], help=_help(declared), **kind)
+
+
+class SettingsCommand(click.Command):
+    """A command whose `--help` lists its settings under their groups."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        options = [option for option in self.get_params(ctx) if isinstance(option, click.Option)]
+        for group, members in groupby(options, lambda option: getattr(option, "group", "Other")):
+            records = [option.get_help_record(ctx) for option in members]
+            with formatter.section(group):
+                formatter.write_dl([record for record in records if record is not None])
+
+
+def setting_options(
+    model: type[StoreSettings], *, without: Collection[str] = ()
+) -> list[click.Parameter]:
+    """One option for every setting of the model."""
+    return [
+        SettingOption(declared) for declared in model.declarations() if declared.name not in without
+    ]
+
+
+def load_settings(model: type[Model], options: Mapping[str, Any]) -> Model:
+    """The model from what click read and the environment; UsageError names all that is wrong."""
+    given: dict[str, Any] = {}
+    for name, value in options.items():
+        if value is None or value is False or value == ():
+            continue
+        declared = model.declaration(name)
+        given[name] = not declared.default if declared.is_switch else value
+        if declared.repeatable:
+            given[name] = list(value)
+    try:
+        return model.load(given, os.environ)
+    except SettingsError as error:
+        raise click.UsageError(str(error)) from None
+
+
+def _help(declared: Declaration) -> str:
+    notes = [
+        f"default: {declared.default_text}" if declared.default_text else "",
+        declared.kind.bounds,
+        f"environment: {declared.environment}" if declared.environment else "",
+        "repeatable" if declared.repeatable else "",
+        "required" if declared.required else "",
+    ]
+    shown = "; ".join(note for note in notes if note)
+    return f"{declared.help}  [{shown}]" if shown else declared.help

@@ -1,0 +1,54 @@
+"""`caching-proxy stats`: the counters of a running proxy."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import click
+
+from caching_proxy.cli.control_client import ask, warn_about_redis
+from caching_proxy.cli.options import SettingsCommand, load_settings, setting_options
+from caching_proxy.settings import StoreSettings
+
+
+def _stats(as_json: bool, **options: Any) -> None:
+    settings = load_settings(StoreSettings, options)
+    warn_about_redis(settings)
+    counters = ask(settings, "GET", "/stats")
+    if as_json:
+        click.echo(json.dumps(counters, indent=2))
+    elif sys.stdout.isatty():
+        _print_table(counters)
+    else:
+        for name, value in counters.items():
+            click.echo(f"{name} {value}")
+
+
+def _print_table(counters: dict[str, Any]) -> None:
+    from rich.console import Console  # late: only a terminal needs it
+    from rich.table import Table
+
+    table = Table("what", "value", title="caching-proxy")
+    table.columns[1].justify = "right"
+    for name, value in counters.items():
+        table.add_row(name.replace("_", " "), _text(name, value))
+    Console().print(table)
+
+
+def _text(name: str, value: object) -> str:
+    if name.endswith("_ratio") and isinstance(value, (int, float)):
+        return f"{value:.1%}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+command = SettingsCommand(
+    "stats",
+    params=[
+        *setting_options(StoreSettings),
+        click.Option(["--json", "as_json"], is_flag=True, help="Print one JSON object."),
+    ],
+    callback=_stats,
+    help="Show entries, memory, hits, misses and other counters of a running proxy.",
+)

@@ -1,0 +1,1 @@
+"""The control plane: what people and tools ask of a running proxy."""

@@ -1,0 +1,1 @@
+"""HTTP without input or output: messages, fields, dates, negotiation, targets, forwarding."""

@@ -1,0 +1,1 @@
+"""Which upstream server answers a request."""

@@ -1,0 +1,1 @@
+"""The data plane: clients' connections, the way of a request, connections to the origin."""

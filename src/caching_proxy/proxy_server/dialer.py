@@ -1,0 +1,149 @@
+"""Opening connections to the origin: names, addresses, TLS."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import ssl
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+from caching_proxy.http import problems
+from caching_proxy.http.problems import OriginFailed
+from caching_proxy.proxy_server.origin import Origin
+
+log = logging.getLogger("caching_proxy")
+
+Address = tuple[str, int]
+Resolve = Callable[[str, int], Awaitable[list[Address]]]
+
+
+class Pool(Protocol):
+    """What the dialer needs of a connection pool."""
+
+    def connection(self) -> asyncio.Protocol: ...
+
+    def drop_peers(self, gone: set[str]) -> None: ...
+
+
+async def resolve(host: str, port: int) -> list[Address]:
+    """The addresses of a name by the system's resolver. Raises OSError."""
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys((str(item[4][0]), port) for item in found))
+
+
+def origin_tls(origin: Origin, ca: Path | None, insecure: bool) -> ssl.SSLContext | None:
+    """How an https origin is verified; None for http. Raises ValueError for a file without authorities."""
+    if not origin.secure:
+        return None
+    try:
+        context = ssl.create_default_context(cafile=str(ca) if ca is not None else None)
+    except (OSError, ssl.SSLError) as error:
+        raise ValueError(f"--origin-ca: {ca} has no certificates in PEM form ({error})") from None
+    context.set_alpn_protocols(["http/1.1"])
+    if insecure:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+class Dialer:
+    """Opens connections to one origin. An answer of DNS is used for `interval` seconds, longer when it fails."""
+
+    def __init__(
+        self,
+        origin: Origin,
+        tls: ssl.SSLContext | None,
+        timeout: float,
+        interval: float,
+        resolver: Resolve = resolve,
+    ) -> None:
+        self.origin = origin
+        self._tls = tls
+        self._timeout = timeout
+        self._interval = interval
+        self._resolver = resolver
+        self._addresses: list[Address] = []
+        self._resolved_at = 0.0
+        self._resolving: asyncio.Task[None] | None = None
+
+    async def connect(self, pool: Pool) -> asyncio.Protocol:
+        """A connection, made for `pool`, to the first address that takes it. Raises OriginFailed."""
+        try:
+            return await asyncio.wait_for(self._connect(pool), self._timeout)
+        except (asyncio.TimeoutError, TimeoutError):
+            raise OriginFailed(problems.ORIGIN_CONNECT_TIMEOUT) from None
+        except ssl.SSLError as error:
+            raise OriginFailed(problems.ORIGIN_TLS, str(error)) from None
+        except socket.gaierror as error:
+            raise OriginFailed(problems.ORIGIN_UNRESOLVABLE, str(error)) from None
+        except (ConnectionRefusedError, FileNotFoundError) as error:
+            raise OriginFailed(problems.ORIGIN_REFUSED, str(error)) from None
+        except OSError as error:
+            raise OriginFailed(problems.ORIGIN_UNREACHABLE, str(error)) from None
+
+    async def _connect(self, pool: Pool) -> asyncio.Protocol:
+        loop = asyncio.get_running_loop()
+        if self.origin.socket_path is not None:
+            _, connection = await loop.create_unix_connection(
+                pool.connection, self.origin.socket_path
+            )
+            return connection
+        failure: OSError | None = None
+        for host, port in await self._resolve(pool):
+            try:
+                _, connection = await loop.create_connection(
+                    pool.connection, host, port, **self._tls_arguments()
+                )
+                return connection
+            except ssl.SSLError:
+                raise
+            except OSError as error:
+                failure = failure or error
+        raise failure or OSError("the name has no address")
+
+    def _tls_arguments(self) -> dict[str, Any]:
+        if self._tls is None:
+            return {}
+        return {"ssl": self._tls, "server_hostname": self.origin.host}
+
+    # -- names
+
+    async def _resolve(self, pool: Pool) -> list[Address]:
+        if not self._addresses:
+            await self._refresh(pool)
+        else:
+            self.refresh_if_due(pool)
+        return self._addresses
+
+    def refresh_if_due(self, pool: Pool) -> None:
+        """Ask DNS again, in the background, when its last answer is old; the old one serves meanwhile."""
+        now = asyncio.get_running_loop().time()
+        due = now - self._resolved_at >= self._interval
+        if due and self._addresses and self._resolving is None:
+            self._resolving = asyncio.ensure_future(self._refresh_quietly(pool))
+
+    async def _refresh_quietly(self, pool: Pool) -> None:
+        try:
+            await self._refresh(pool)
+        except OSError as error:
+            self._resolved_at = asyncio.get_running_loop().time()
+            log.warning("%s does not resolve any more, its last addresses serve on: %s", self.origin.host, error)
+        finally:
+            self._resolving = None
+
+    async def _refresh(self, pool: Pool) -> None:
+        addresses = await self._resolver(self.origin.host, self.origin.port)
+        gone = {host for host, _ in self._addresses} - {host for host, _ in addresses}
+        self._addresses = addresses
+        self._resolved_at = asyncio.get_running_loop().time()
+        if gone:
+            pool.drop_peers(gone)
+
+    def close(self) -> None:
+        """Stop asking."""
+        if self._resolving is not None:
+            self._resolving.cancel()

@@ -1,0 +1,47 @@
+"""One request of a client, on its way to its answer."""
+
+from libc.stdint cimport int64_t
+
+from caching_proxy.cache_manager.cache_key cimport Variant
+from caching_proxy.cache_manager.entry cimport Entry
+from caching_proxy.cache_manager.fill cimport Fill, Source
+from caching_proxy.fiber cimport Fiber
+from caching_proxy.http.head cimport RequestHead
+from caching_proxy.proxy_server.fetch cimport Fetch
+from caching_proxy.proxy_server.service cimport Service
+
+cdef class Client(Source):
+    # The client's connection, as its exchanges see it.
+    cdef Service service
+    cdef object transport
+    cdef str peer                     # IP address, "" on a unix socket
+    cdef bint secure
+    cdef bint writable                # what is written would not pile up
+    cdef bint gone
+    cdef bytes forwarding             # the lines that tell the origin of this client, where they never change
+
+    cdef send(self, bytes head, list chunks)
+    cdef done(self, Exchange exchange)
+
+cdef class Exchange(Fiber):
+    cdef Service service
+    cdef Client client
+    cdef RequestHead request
+    cdef Fill body                    # the request's body, or None
+    # the key
+    cdef bytes target                 # as it goes upstream, base path included
+    cdef bytes host                   # the client's authority
+    cdef bytes url
+    cdef Variant variant              # None: the method is not cacheable
+    cdef bytes key
+    # the answer
+    cdef Fetch fetch
+    cdef bint keep_alive
+    cdef bint begun                   # the final response's head is sent
+    cdef bint chunked                 # ... in chunked coding
+    cdef bint ended                   # ... whole
+    cdef bint broken                  # its body is not whole: the client must see that
+    cdef int status
+    cdef int64_t sent                 # octets of the body
+
+    cdef finish(self)

@@ -1,0 +1,37 @@
+"""One request of a client, on its way to its answer."""
+
+from caching_proxy.cache_manager.fill cimport Fill, Source
+from caching_proxy.fiber cimport Fiber
+from caching_proxy.http.head cimport RequestHead
+from caching_proxy.proxy_server.service cimport Service
+
+
+cdef class Client(Source):
+    """The client's connection, as its exchanges see it; proxy_server.http1 has the real one."""
+
+    cdef send(self, bytes head, list chunks):
+        """Write a head and what follows it, copying nothing large."""
+        raise NotImplementedError
+
+    cdef done(self, Exchange exchange):
+        """The exchange has ended, one way or another."""
+        raise NotImplementedError
+
+
+cdef class Exchange(Fiber):
+    """A fiber whose coroutine is request_path.answer."""
+
+    def __cinit__(self, Client client, RequestHead request, Fill body=None):
+        self.service = client.service
+        self.client = client
+        self.request = request
+        self.body = body
+        self.host = request.host
+        self.keep_alive = request.keep_alive
+
+    cdef finish(self):
+        """Let go of the fetch, and let the client's connection go on."""
+        if self.fetch is not None:
+            self.fetch.reader_left()
+            self.fetch = None
+        self.client.done(self)

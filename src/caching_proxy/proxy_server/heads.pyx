@@ -1,0 +1,225 @@
+"""Heads as they go out: to the origin, to the client, into the store."""
+
+from cpython.bytes cimport PyBytes_GET_SIZE
+from libc.stdint cimport int64_t, uint64_t
+from libc.time cimport time
+
+from caching_proxy.cache_manager.cache_key cimport Variant
+from caching_proxy.cache_manager.entry cimport Entry
+from caching_proxy.http.fields cimport (
+    F_ACCEPT_ENCODING, F_AGE, F_CONNECTION, F_CONTENT_ENCODING, F_CONTENT_LANGUAGE,
+    F_CONTENT_LENGTH, F_CONTENT_RANGE, F_CONTENT_TYPE, F_DATE, F_ETAG, F_EXPECT, F_FORWARDED, F_HOST,
+    F_HTTP2_SETTINGS, F_KEEP_ALIVE, F_LAST_MODIFIED, F_PROXY_AUTHENTICATE, F_PROXY_AUTHORIZATION,
+    F_PROXY_CONNECTION, F_TE, F_TRAILER, F_TRANSFER_ENCODING, F_UPGRADE, F_X_CACHE, F_X_CACHE_KEY,
+    F_X_FORWARDED_FOR, F_X_FORWARDED_HOST, F_X_FORWARDED_PROTO, FieldId, Fields, Span,
+)
+from caching_proxy.http.head cimport RequestHead, ResponseHead
+from caching_proxy.http.wire cimport Wire
+from caching_proxy.proxy_server.service cimport Service
+
+from caching_proxy.http.dates import format_http_date
+
+
+cdef enum:
+    JOIN_LIMIT = 16384        # octets of a body that are cheaper copied behind the head than written on their own
+
+
+cdef inline uint64_t bit(FieldId field) noexcept nogil:
+    return <uint64_t>1 << field
+
+# Fields of one connection only (RFC 9110 7.6.1), and those that frame a message: written anew for the next one.
+cdef uint64_t HOP_BY_HOP = (
+    bit(F_CONNECTION) | bit(F_KEEP_ALIVE) | bit(F_PROXY_CONNECTION) | bit(F_TE) | bit(F_TRAILER)
+    | bit(F_TRANSFER_ENCODING) | bit(F_UPGRADE) | bit(F_HTTP2_SETTINGS) | bit(F_PROXY_AUTHENTICATE)
+    | bit(F_PROXY_AUTHORIZATION) | bit(F_CONTENT_LENGTH))
+# What the proxy says itself, so that nobody else's word stands for it.
+cdef uint64_t OURS_UPSTREAM = (bit(F_HOST) | bit(F_EXPECT) | bit(F_FORWARDED) | bit(F_X_FORWARDED_FOR)
+                               | bit(F_X_FORWARDED_PROTO) | bit(F_X_FORWARDED_HOST))
+cdef uint64_t OURS_DOWNSTREAM = bit(F_AGE) | bit(F_X_CACHE) | bit(F_X_CACHE_KEY)
+# Metadata of a representation that a 304 does not repeat (RFC 9110 15.4.5).
+cdef uint64_t REPRESENTATION = (bit(F_CONTENT_TYPE) | bit(F_CONTENT_ENCODING) | bit(F_CONTENT_LANGUAGE)
+                                | bit(F_CONTENT_RANGE))
+
+
+cdef int put_lines(Wire wire, Fields fields, uint64_t without) except -1:
+    """Copy the lines whose id is not in `without`, each as name, colon, space, value."""
+    cdef int at
+    cdef Span* span
+    for at in range(fields.count):
+        span = &fields.spans[at]
+        if bit(<FieldId>span.field) & without:
+            continue
+        wire.put(fields.base + span.name, span.name_size)
+        wire.put(b": ", 2)
+        wire.put(fields.base + span.value, span.value_size)
+        wire.put(b"\r\n", 2)
+    return 0
+
+
+cdef int put_line(Wire wire, bytes name, bytes value) except -1:
+    wire.put_bytes(name)
+    wire.put(b": ", 2)
+    wire.put_bytes(value)
+    return wire.put(b"\r\n", 2)
+
+
+cdef int put_status(Wire wire, ResponseHead response) except -1:
+    wire.put(b"HTTP/1.1 ", 9)
+    wire.put_number(response.status)
+    wire.put(b" ", 1)
+    wire.put_bytes(response.reason)
+    return wire.put(b"\r\n", 2)
+
+
+cdef int put_date(Wire wire, Fields fields) except -1:
+    """RFC 9110 6.6.1: a recipient with a clock adds the Date that is missing."""
+    if not fields.has(F_DATE):
+        put_line(wire, b"Date", format_http_date(time(NULL)))
+    return 0
+
+
+cdef bytes origin_head(Service service, RequestHead request, bytes target, Variant variant, bytes forwarding):
+    """The request's head as it goes to the origin, the empty line included.
+
+    With a `variant` the negotiated codings go in the form that is in the key.
+    """
+    cdef Wire wire = service.wire
+    cdef uint64_t without = HOP_BY_HOP | OURS_UPSTREAM
+    wire.put_bytes(request.method)
+    wire.put(b" ", 1)
+    wire.put_bytes(target)
+    wire.put(b" HTTP/1.1\r\n", 11)
+    put_line(wire, b"Host", service.origin_host if service.origin_host is not None else request.host)
+    if variant is not None and variant.accept_encoding is not None:
+        without |= bit(F_ACCEPT_ENCODING)
+    put_lines(wire, request.fields, without)
+    if without & bit(F_ACCEPT_ENCODING):
+        put_line(wire, b"Accept-Encoding", variant.accept_encoding)
+    if request.chunked:
+        wire.put(b"Transfer-Encoding: chunked\r\n", 28)
+    elif request.content_length >= 0:
+        wire.put(b"Content-Length: ", 16)
+        wire.put_number(request.content_length)
+        wire.put(b"\r\n", 2)
+    if request.expects_continue:
+        wire.put(b"Expect: 100-continue\r\n", 22)
+    wire.put(b"Via: 1.", 7)
+    wire.put_number(request.minor)
+    wire.put_bytes(service.via)
+    wire.put_bytes(forwarding)
+    wire.put(b"\r\n", 2)
+    return wire.take()
+
+
+cdef int put_end_to_end(Service service, ResponseHead response, uint64_t without) except -1:
+    """What a response says besides its representation metadata, and what a gateway adds."""
+    put_lines(service.wire, response.fields, HOP_BY_HOP | OURS_DOWNSTREAM | without)
+    put_date(service.wire, response.fields)
+    service.wire.put(b"Via: 1.1", 8)
+    return service.wire.put_bytes(service.via)
+
+
+cdef bytes client_head(Service service, ResponseHead response, bytes key, bytes fate, int64_t length,
+                       bint chunked, bytes connection):
+    """The head of a response that comes from the origin, for the client.
+
+    `key` is None where the method is not cacheable; `fate` is what Cache-Status says behind the name; `length` below 0:
+    no Content-Length; `connection` is a whole line or empty.
+    """
+    cdef Wire wire = service.wire
+    cdef bytes age = response.fields.first(F_AGE)
+    put_status(wire, response)
+    put_end_to_end(service, response, 0)
+    if age is not None:
+        put_line(wire, b"Age", age)
+    if length >= 0:
+        wire.put(b"Content-Length: ", 16)
+        wire.put_number(length)
+        wire.put(b"\r\n", 2)
+    elif chunked:
+        wire.put(b"Transfer-Encoding: chunked\r\n", 28)
+    if key is not None:
+        wire.put(b"X-Cache: MISS\r\nX-Cache-Key: ", 28)
+        wire.put_bytes(key)
+        wire.put(b"\r\n", 2)
+    wire.put_bytes(service.cache_status)
+    wire.put_bytes(fate)
+    wire.put(b"\r\n", 2)
+    wire.put_bytes(connection)
+    wire.put(b"\r\n", 2)
+    return wire.take()
+
+
+cdef Entry stored_entry(Service service, bytes url, Variant variant, bytes key, ResponseHead response, bytes body,
+                        object storable, int64_t received_at):
+    """The response as it is stored, found `storable` (rfc9111). Its head has the representation metadata first, so that a 304 is its end."""
+    cdef Wire wire = service.wire
+    cdef Py_ssize_t validation
+    cdef Fields fields = response.fields
+    cdef int64_t born = received_at - storable.age
+    put_status(wire, response)
+    put_lines(wire, fields, ~REPRESENTATION)
+    wire.put(b"Content-Length: ", 16)
+    wire.put_number(PyBytes_GET_SIZE(body))
+    wire.put(b"\r\n", 2)
+    validation = wire.size
+    put_end_to_end(service, response, REPRESENTATION)
+    wire.put(b"X-Cache: HIT\r\nX-Cache-Key: ", 27)
+    wire.put_bytes(key)
+    wire.put(b"\r\nAge: ", 7)
+    return Entry(url, variant, response.status, wire.take(), validation, body, fields.first(F_ETAG),
+                 fields.first(F_LAST_MODIFIED), storable.must_revalidate, storable.date, born,
+                 born + storable.lifetime)
+
+
+cdef bytes hit_head(Service service, Entry entry, int64_t now, bint not_modified, bytes fate, bytes connection):
+    """The head that answers from the store; `fate` is what Cache-Status says behind the name, before the ttl."""
+    cdef Wire wire = service.wire
+    cdef int64_t age = now - entry.born
+    cdef int64_t left = entry.fresh_until - now
+    if not_modified:
+        wire.put(b"HTTP/1.1 304 Not Modified\r\n", 27)
+        wire.put(<const char*>entry.head + entry.validation, PyBytes_GET_SIZE(entry.head) - entry.validation)
+    else:
+        wire.put_bytes(entry.head)
+    wire.put_number(age if age > 0 else 0)
+    wire.put(b"\r\n", 2)
+    wire.put_bytes(service.cache_status)
+    wire.put_bytes(fate)
+    wire.put(b"; ttl=", 6)
+    if left < 0:
+        wire.put(b"-", 1)
+        left = -left
+    wire.put_number(left)
+    wire.put(b"\r\n", 2)
+    wire.put_bytes(connection)
+    wire.put(b"\r\n", 2)
+    return wire.take()
+
+
+cdef list hit_message(Service service, Entry entry, int64_t now, bint not_modified, bint is_head):
+    """What the hit lane writes: head and body in one piece, or in two where copying the body would cost more."""
+    cdef Wire wire = service.wire
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(entry.body)
+    if not_modified:
+        wire.put(b"HTTP/1.1 304 Not Modified\r\n", 27)
+        wire.put(<const char*>entry.head + entry.validation, PyBytes_GET_SIZE(entry.head) - entry.validation)
+    else:
+        wire.put_bytes(entry.head)
+    wire.put_number(now - entry.born if now > entry.born else 0)
+    wire.put_bytes(service.hit_status)
+    wire.put_number(entry.fresh_until - now)
+    wire.put(b"\r\n\r\n", 4)
+    if not_modified or is_head:
+        return [wire.take()]
+    if size > JOIN_LIMIT:
+        return [wire.take(), entry.body]
+    wire.put_bytes(entry.body)
+    return [wire.take()]
+
+
+cdef bytes own_response(Service service, int status, bytes reason, bytes text, bytes more, bint is_head, bint close):
+    """A short plain answer of the proxy's own; `more` holds whole field lines."""
+    return b"HTTP/1.1 %d %b\r\nDate: %b\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n%b%b\r\n%b" % (
+        status, reason, format_http_date(time(NULL)), len(text), more,
+        b"Connection: close\r\n" if close else b"", b"" if is_head else text)

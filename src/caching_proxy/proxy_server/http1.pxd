@@ -1,0 +1,41 @@
+"""A client's HTTP/1.1 connection: the hit lane, then the llhttp lane."""
+
+from libc.stdint cimport int64_t
+
+from caching_proxy.http.body cimport BodyDecoder
+from caching_proxy.http.head cimport RequestHead, Scan
+from caching_proxy.proxy_server.exchange cimport Client, Exchange
+
+cdef class ClientConnection(Client):
+    cdef object write                 # transport.write
+    cdef Exchange exchange            # the one under way: there is one at a time
+    cdef BodyDecoder decoder          # of its request's body
+    cdef bytes pending                # octets behind it, or the beginning of a head
+    cdef bint processing
+    cdef bint reading                 # the transport has not been told to pause
+    cdef bint ended                   # the client will send no more
+    cdef bint lingering               # the last response is written; what comes is thrown away
+    # time and rate; seconds by Service.clock, 0: none
+    cdef double deadline
+    cdef double window
+    cdef int64_t window_start
+    cdef int64_t received
+    cdef int64_t written
+
+    cdef process(self, bytes data)
+    cdef list find_hit(self, bytes data, Scan* scan)
+    cdef Py_ssize_t parse(self, bytes data, Py_ssize_t at) except -1
+    cdef begin(self, RequestHead head, bytes rest)
+    cdef bytes feed(self, bytes data)
+    cdef flush(self, list out)
+    cdef go_on(self)
+    cdef hold(self, bytes data)
+    cdef refuse(self, object problem)
+    cdef linger(self)
+    cdef waits(self, double seconds)
+    cdef bint idle(self) noexcept
+    cdef sweep(self, double now)
+    cdef expire(self)
+    cdef check_rate(self, double now)
+    cdef reset(self)
+    cdef int64_t unsent(self) except -1

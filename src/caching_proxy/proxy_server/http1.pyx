@@ -1,0 +1,515 @@
+"""A client's HTTP/1.1 connection: the hit lane, then the llhttp lane.
+
+`process` takes requests from what has come, one after another. A plain one that a fresh entry answers is answered on the
+spot; any other becomes an Exchange, and the next is looked at when that has ended, so that answers keep the order of
+requests (RFC 9112 9.3.2).
+"""
+
+import socket
+import struct
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.stdint cimport int64_t, uint64_t
+from libc.string cimport memchr, memcpy
+from libc.time cimport time
+
+from caching_proxy.cache_manager.cache_key cimport Variant
+from caching_proxy.cache_manager.entry cimport FREQUENCY_MAX, Entry
+from caching_proxy.cache_manager.fill cimport Fill
+from caching_proxy.http.body cimport CHUNKED, LENGTH, BodyDecoder
+from caching_proxy.http.fields cimport (
+    F_ACCEPT, F_ACCEPT_ENCODING, F_ACCEPT_LANGUAGE, F_AUTHORIZATION, F_CACHE_CONTROL, F_IF_MATCH,
+    F_IF_MODIFIED_SINCE, F_IF_NONE_MATCH, F_IF_RANGE, F_IF_UNMODIFIED_SINCE, F_PRAGMA, F_RANGE, FieldId, Span,
+)
+from caching_proxy.http.head cimport (
+    BAD_LINE, NEED_MORE, SPANS, RequestHead, Scan, find_head_end, parse_request, plain_request, scan_request_head,
+)
+from caching_proxy.proxy_server.exchange cimport Client, Exchange
+from caching_proxy.proxy_server.heads cimport hit_message, own_response
+from caching_proxy.proxy_server.request_path cimport begin
+from caching_proxy.proxy_server.service cimport Service
+
+from caching_proxy.http import problems
+from caching_proxy.http.body import MalformedBody
+from caching_proxy.http.problems import RequestRefused
+from caching_proxy.proxy_server.backlog import unsent_octets
+
+cdef enum:
+    PENDING_MAX = 65536       # octets of later requests that are held; then the client is not read
+    RAW_VARIANT_MAX = 1024    # octets of Accept, Accept-Encoding and Accept-Language that the hit lane takes
+
+cdef double LINGER = 2.0      # seconds that a client gets to read a last response before its connection is reset
+cdef double RATE_WINDOW = 5.0     # seconds over which --min-rate is an average
+
+
+cdef inline uint64_t bit(FieldId field) noexcept nogil:
+    return <uint64_t>1 << field
+
+# What the hit lane leaves to request_path, since it may change the answer.
+cdef uint64_t NOT_A_PLAIN_HIT = (bit(F_CACHE_CONTROL) | bit(F_PRAGMA) | bit(F_AUTHORIZATION) | bit(F_RANGE) | bit(F_IF_RANGE)
+                                 | bit(F_IF_MATCH) | bit(F_IF_UNMODIFIED_SINCE))
+cdef uint64_t CONDITIONS = bit(F_IF_NONE_MATCH) | bit(F_IF_MODIFIED_SINCE)
+cdef uint64_t NEGOTIATION = bit(F_ACCEPT) | bit(F_ACCEPT_ENCODING) | bit(F_ACCEPT_LANGUAGE)
+cdef FieldId[3] NEGOTIATED = [F_ACCEPT, F_ACCEPT_ENCODING, F_ACCEPT_LANGUAGE]
+
+
+cdef class ClientConnection(Client):
+    """An asyncio protocol."""
+
+    def __init__(self, Service service not None):
+        self.service = service
+        self.writable = True
+        self.reading = True
+
+    # -- what the event loop says
+
+    def connection_made(self, transport):
+        cdef Service service = self.service
+        peer = transport.get_extra_info("peername")
+        self.transport = transport
+        self.write = transport.write
+        self.peer = peer[0] if isinstance(peer, tuple) and peer else ""
+        self.secure = transport.get_extra_info("ssl_object") is not None
+        service.clients.add(self)
+        service.connections_accepted += 1
+        service.per_client[self.peer] = service.per_client.get(self.peer, 0) + 1
+        self.waits(service.head_timeout)
+        if len(service.clients) > service.max_connections:
+            make_room(service, self)
+        if 0 < service.max_per_client < service.per_client[self.peer] and self.peer:
+            self.refuse(problems.TOO_MANY_CONNECTIONS)
+
+    def connection_lost(self, error):
+        cdef Service service = self.service
+        self.gone = True
+        service.clients.discard(self)
+        if service.per_client[self.peer] == 1:
+            del service.per_client[self.peer]
+        else:
+            service.per_client[self.peer] -= 1
+        if self.exchange is not None:
+            if self.exchange.body is not None and not self.exchange.body.complete:
+                self.exchange.body.fail(RequestRefused(problems.MALFORMED_REQUEST))
+            self.exchange.wake()
+
+    def eof_received(self):
+        self.ended = True
+        if self.exchange is None or self.secure:
+            return False
+        if self.decoder is not None:
+            self.exchange.body.fail(RequestRefused(problems.MALFORMED_REQUEST))
+        return True
+
+    def pause_writing(self):
+        self.writable = False
+
+    def resume_writing(self):
+        self.writable = True
+        self.window = 0
+        if self.exchange is not None:
+            self.exchange.wake()
+        elif not self.processing:
+            self.go_on()
+
+    def data_received(self, bytes data):
+        self.received += PyBytes_GET_SIZE(data)
+        if self.lingering or self.gone:
+            return
+        if self.exchange is None and self.pending is None:
+            self.process(data)
+        elif self.decoder is not None:
+            data = self.feed(data)
+            if data:
+                self.hold(data)
+        elif self.exchange is None and self.writable:
+            data = self.pending + data
+            self.pending = None
+            self.process(data)
+        else:
+            self.hold(self.pending + data if self.pending is not None else data)
+
+    # -- requests
+
+    cdef process(self, bytes data):
+        """Take requests from `data` until it is used up or an exchange is under way; hold the rest."""
+        cdef const char* text = PyBytes_AS_STRING(data)
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
+        cdef Py_ssize_t at = 0
+        cdef Scan scan
+        cdef list hit
+        cdef list out = None
+        self.processing = True
+        try:
+            while at < size and self.writable and not self.lingering and not self.gone:
+                if not scan_request_head(text, at, size, &scan) or scan.size > self.service.max_head:
+                    if out is not None:
+                        self.flush(out)
+                        out = None
+                    at = self.parse(data, at)
+                    if at == size:
+                        return
+                    continue
+                hit = self.find_hit(data, &scan)
+                at += scan.size
+                if hit is not None:
+                    if out is None:
+                        out = hit
+                    else:
+                        out += hit
+                    continue
+                if out is not None:
+                    self.flush(out)
+                    out = None
+                self.begin(plain_request(data, &scan), b"")
+                if self.exchange is not None:
+                    break
+            if out is not None:
+                self.flush(out)
+            if at < size and not self.lingering:
+                self.hold(data[at:])
+            elif self.exchange is None:
+                self.waits(self.service.keepalive_timeout)
+        finally:
+            self.processing = False
+
+    cdef list find_hit(self, bytes data, Scan* scan):
+        """The answer to a plain request where the memory tier has a fresh entry for it, else None."""
+        cdef Service service = self.service
+        cdef const char* text = PyBytes_AS_STRING(data)
+        cdef Variant variant = service.variants.plain
+        cdef Py_ssize_t prefix = PyBytes_GET_SIZE(service.prefix)
+        cdef int64_t now = time(NULL)
+        cdef bint not_modified = False
+        cdef bytes url
+        cdef Entry entry
+        if scan.seen & NOT_A_PLAIN_HIT or service.host_keyed or service.normalize or service.draining:
+            return None
+        if scan.seen & NEGOTIATION:
+            variant = find_variant(service, text, scan)
+            if variant is None:
+                return None
+        url = PyBytes_FromStringAndSize(NULL, prefix + scan.target_size)
+        memcpy(PyBytes_AS_STRING(url), PyBytes_AS_STRING(service.prefix), prefix)
+        memcpy(PyBytes_AS_STRING(url) + prefix, text + scan.target, scan.target_size)
+        entry = service.memory.find(url, variant)
+        if entry is None or now >= entry.fresh_until:
+            return None
+        if scan.seen & CONDITIONS:
+            not_modified = surely_unchanged(entry, text, scan)
+            if not not_modified:
+                return None
+        if entry.frequency < FREQUENCY_MAX:
+            entry.frequency += 1
+        service.requests += 1
+        service.hits += 1
+        if service.access_log is not None:
+            service.access_log.hit(self.peer, data[scan.target:scan.target + scan.target_size], scan.is_head,
+                                   304 if not_modified else entry.status,
+                                   0 if not_modified or scan.is_head else PyBytes_GET_SIZE(entry.body))
+        return hit_message(service, entry, now, not_modified, scan.is_head)
+
+    cdef Py_ssize_t parse(self, bytes data, Py_ssize_t at) except -1:
+        """Let llhttp take the request at `at`; the offset behind what was used or held."""
+        cdef const char* text = PyBytes_AS_STRING(data)
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
+        cdef Py_ssize_t end
+        cdef RequestHead head
+        while size - at >= 2 and text[at] == c"\r" and text[at + 1] == c"\n":
+            at += 2                                     # RFC 9112 2.2: empty lines before a request
+        if at == size:
+            return size
+        end = find_head_end(text + at, min(size - at, self.service.max_head), 0)
+        if end == BAD_LINE:
+            self.refuse(problems.LINE_ENDING)
+            return size
+        if end == NEED_MORE:
+            problem = too_large(self.service, text + at, size - at)
+            if problem is not None:
+                self.refuse(problem)
+                return size
+            if self.pending is None:
+                self.waits(self.service.head_timeout)
+            self.hold(data[at:])
+            return size
+        try:
+            head = parse_request(data[at:at + end])
+        except RequestRefused as refused:
+            self.refuse(refused.problem)
+            return size
+        if not head.has_body():
+            self.begin(head, b"")
+            return at + end
+        self.begin(head, data[at + end:])
+        return size
+
+    cdef begin(self, RequestHead head, bytes rest):
+        """Start the exchange for a request; `rest` is the beginning of its body and what may be behind that."""
+        cdef Fill body = None
+        self.service.requests += 1
+        self.deadline = 0
+        if head.has_body():
+            body = Fill()
+            body.source = self
+            self.decoder = BodyDecoder.begin(CHUNKED if head.chunked else LENGTH, head.content_length)
+        self.exchange = Exchange(self, head, body)
+        if body is not None:
+            rest = self.feed(rest)
+            if body.error is not None:
+                self.exchange = None
+                self.refuse(body.error.problem)
+                return
+            if rest:
+                self.hold(rest)
+        begin(self.exchange)
+
+    cdef bytes feed(self, bytes data):
+        """Take octets of the request's body; what is behind it is given back."""
+        cdef Fill body = self.exchange.body
+        cdef list chunks = []
+        cdef Py_ssize_t at
+        self.waits(self.service.body_timeout)
+        try:
+            at = self.decoder.feed(data, 0, chunks)
+        except MalformedBody:
+            self.decoder = None
+            body.fail(RequestRefused(problems.CHUNKED))
+            return b""
+        if chunks:
+            body.add(chunks)
+        if 0 <= self.service.max_body < body.size:
+            self.decoder = None
+            body.fail(RequestRefused(problems.BODY_TOO_LARGE))
+            return b""
+        if self.decoder.complete:
+            self.decoder = None
+            self.deadline = 0
+            body.finish()
+        elif body.reader is not None:
+            body.reader.wake()
+        return data[at:]
+
+    cdef hold(self, bytes data):
+        """Keep octets for later; a client that sends too many is not read meanwhile."""
+        self.pending = data
+        if PyBytes_GET_SIZE(data) > PENDING_MAX and (self.exchange is not None or not self.writable):
+            self.pause()
+
+    cdef done(self, Exchange exchange):
+        self.exchange = None
+        if self.service.access_log is not None:
+            self.service.access_log.exchange(self.peer, exchange.request.method, exchange.request.target,
+                                             exchange.status, exchange.sent,
+                                             "MISS" if exchange.key is not None else "-")
+        if self.gone:
+            return
+        if exchange.broken:
+            self.reset()
+        elif not exchange.keep_alive:
+            self.linger()
+        else:
+            self.waits(self.service.keepalive_timeout)
+            if not self.processing:
+                self.go_on()
+
+    cdef go_on(self):
+        """Look at what came while an exchange was under way, or while the client did not read."""
+        cdef bytes data = self.pending
+        self.resume()
+        if data is not None:
+            self.pending = None
+            self.process(data)
+        if self.ended and self.exchange is None and not self.lingering:
+            self.transport.close()
+
+    # -- answers
+
+    cdef flush(self, list out):
+        """Write the hits collected so far."""
+        cdef bytes piece
+        cdef int64_t size = 0
+        for piece in out:
+            size += PyBytes_GET_SIZE(piece)
+        self.written += size
+        self.service.octets_sent += size
+        if len(out) == 1:
+            self.write(out[0])
+        else:
+            self.transport.writelines(out)
+
+    cdef send(self, bytes head, list chunks):
+        cdef list out = [] if head is None else [head]
+        cdef int64_t size = 0
+        cdef bytes piece
+        out += chunks
+        for piece in out:
+            size += PyBytes_GET_SIZE(piece)
+        self.written += size
+        self.service.octets_sent += size
+        if len(out) == 1:
+            self.write(out[0])
+        elif size <= 16384:
+            self.write(b"".join(out))
+        elif out:
+            self.transport.writelines(out)
+
+    cdef refuse(self, object problem):
+        """Answer what never became an exchange, and close."""
+        cdef bytes text = problem.detail.encode()
+        cdef bytes body = b"%d %b: %b\n" % (problem.status, problem.reason.encode(), text)
+        self.service.refused += 1
+        self.pending = None
+        self.write(own_response(self.service, problem.status, problem.reason.encode(), body, b'%b; detail="%b"\r\n' % (
+            self.service.cache_status, text), False, True))
+        self.linger()
+
+    cdef linger(self):
+        """Close without losing what is written: a close with unread octets would reset the connection."""
+        self.lingering = True
+        self.pending = None
+        self.decoder = None
+        self.resume()
+        self.waits(LINGER)
+        if self.ended or self.secure or not self.transport.can_write_eof():
+            self.transport.close()
+        else:
+            self.transport.write_eof()
+
+    cdef reset(self):
+        """Close so that the client cannot take what it has for the whole response."""
+        sock = self.transport.get_extra_info("socket")
+        if sock is not None and not self.secure:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.transport.abort()
+
+    cdef pause(self):
+        if self.reading and not self.gone:
+            self.reading = False
+            self.window = 0
+            self.deadline = 0
+            self.transport.pause_reading()
+
+    cdef resume(self):
+        if not self.reading and not self.gone:
+            self.reading = True
+            if self.decoder is not None:
+                self.waits(self.service.body_timeout)
+            self.transport.resume_reading()
+
+    # -- time
+
+    cdef waits(self, double seconds):
+        self.deadline = self.service.clock + seconds
+
+    cdef bint idle(self) noexcept:
+        """Whether it only waits for a next request."""
+        return self.exchange is None and self.pending is None and self.writable
+
+    cdef sweep(self, double now):
+        """See to deadlines and rates; called a few times a second."""
+        if self.deadline and now >= self.deadline and self.writable:
+            self.expire()
+        elif not self.writable or self.decoder is not None:
+            self.check_rate(now)
+
+    cdef expire(self):
+        if self.lingering or self.idle():
+            self.transport.abort() if self.lingering else self.transport.close()
+        elif self.decoder is not None:
+            self.decoder = None
+            self.exchange.body.fail(RequestRefused(problems.BODY_TIMEOUT))
+        elif self.exchange is None:
+            self.refuse(problems.HEAD_TIMEOUT)
+
+    cdef check_rate(self, double now):
+        """End a client that takes or gives fewer octets than --min-rate, or takes none for --send-timeout."""
+        cdef double window = RATE_WINDOW if self.service.min_rate else self.service.send_timeout
+        cdef int64_t moved = self.received if self.writable else self.written - self.unsent()
+        if self.writable and not self.reading:
+            self.window = 0
+        elif self.window == 0:
+            self.window = now
+            self.window_start = moved
+        elif now - self.window >= window:
+            if moved - self.window_start < max(1.0, self.service.min_rate * (now - self.window)):
+                self.reset()
+            self.window = now
+            self.window_start = moved
+
+    cdef int64_t unsent(self) except -1:
+        """Octets written that the client's side has not acknowledged."""
+        return self.transport.get_write_buffer_size() + unsent_octets(self.transport)
+
+
+cdef Variant find_variant(Service service, const char* text, Scan* scan):
+    """The Variant of the request just scanned, where one like it was seen before."""
+    cdef char raw[RAW_VARIANT_MAX + 3]
+    cdef Py_ssize_t size = 0
+    cdef FieldId field
+    cdef Span* span
+    for field in NEGOTIATED:
+        if scan.seen & bit(field):
+            span = &SPANS[scan.where[<int>field]]
+            if size + <Py_ssize_t>span.value_size > RAW_VARIANT_MAX:
+                return None
+            memcpy(raw + size, text + span.value, span.value_size)
+            size += span.value_size
+        raw[size] = c"\n"
+        size += 1
+    return service.variants.find(PyBytes_FromStringAndSize(raw, size))
+
+
+cdef bint surely_unchanged(Entry entry, const char* text, Scan* scan):
+    """Whether the request's condition names exactly what is stored; anything less plain is request_path's to judge."""
+    cdef FieldId field = F_IF_NONE_MATCH if scan.seen & bit(F_IF_NONE_MATCH) else F_IF_MODIFIED_SINCE
+    cdef bytes stored = entry.etag if field == F_IF_NONE_MATCH else entry.last_modified
+    cdef Span* span = &SPANS[scan.where[<int>field]]
+    return stored is not None and entry.status == 200 and stored == text[span.value:span.value + span.value_size]
+
+
+cdef object too_large(Service service, const char* text, Py_ssize_t size):
+    """The problem of a head whose end has not come, when it is too large already."""
+    cdef bint one_line = memchr(text, c"\n", size) == NULL
+    if one_line and size > service.max_target + 64:
+        return problems.TARGET_TOO_LONG
+    if size >= service.max_head:
+        return problems.TARGET_TOO_LONG if one_line else problems.HEAD_TOO_LARGE
+    return None
+
+
+cdef make_room(Service service, ClientConnection newcomer):
+    """Close the client connections that are idle the longest; without any, refuse the newcomer."""
+    cdef list idle = []
+    for connection in service.clients:
+        if connection is not newcomer and (<ClientConnection>connection).idle() and not (
+                <ClientConnection>connection).lingering:
+            idle.append(((<ClientConnection>connection).deadline, id(connection), connection))
+    if not idle:
+        newcomer.refuse(problems.TOO_MANY_CONNECTIONS)
+        return
+    idle.sort()
+    for _, _, connection in idle[:max(1, len(idle) // 32)]:
+        (<ClientConnection>connection).transport.abort()
+
+
+def sweep(Service service not None, double now):
+    """See to every connection's deadlines; `now` is the loop's monotonic time in seconds."""
+    service.clock = now
+    service.pool.sweep(now)
+    for connection in list(service.clients):
+        (<ClientConnection>connection).sweep(now)
+
+
+def drain(Service service not None):
+    """From now on answer with Connection: close, and close what is idle; whether nobody is left."""
+    service.draining = True
+    for connection in list(service.clients):
+        if (<ClientConnection>connection).idle():
+            (<ClientConnection>connection).transport.close()
+    return not service.clients
+
+
+def end(Service service not None):
+    """Close everything now."""
+    for connection in list(service.clients):
+        (<ClientConnection>connection).transport.abort()
+    service.pool.close()

@@ -1,0 +1,68 @@
+"""What all connections of one process share: settings as C values, the cache, the origin's pool, the counters."""
+
+from libc.stdint cimport int64_t
+
+from caching_proxy.cache_manager.cache_key cimport Variants
+from caching_proxy.cache_manager.fill cimport Budget
+from caching_proxy.cache_manager.memory_tier cimport MemoryTier
+from caching_proxy.http.wire cimport Wire
+from caching_proxy.proxy_server.upstream cimport Pool
+
+cdef enum HostMode:
+    HOST_OF_ORIGIN
+    HOST_OF_CLIENT
+    HOST_OF_SERVER
+
+cdef class Service:
+    # the cache
+    cdef readonly MemoryTier memory
+    cdef Variants variants
+    cdef Budget bodies                # bodies under way that will be stored
+    cdef readonly object rules        # rfc9111 rules: the settings that policy asks for
+    cdef int64_t max_object
+    cdef int64_t stale_if_error
+    # the origin
+    cdef readonly Pool pool
+    cdef bytes origin_url             # scheme and authority: the beginning of every URL in a key
+    cdef bytes base_path
+    cdef bytes prefix                 # both
+    cdef bytes origin_host            # the Host that --host-header names, None for the client's
+    cdef bint host_keyed              # the client's authority goes upstream, so it is in the key
+    cdef bint forwarded_host
+    cdef bint normalize
+    cdef object trusted               # TrustedNetworks
+    cdef frozenset authorities        # those that are ours, of an absolute-form target
+    cdef bytes via
+    cdef bytes cache_status           # "Cache-Status: NAME"
+    cdef bytes hit_status             # the tail of a hit between its age and its ttl
+    # limits
+    cdef Py_ssize_t max_head
+    cdef Py_ssize_t max_target
+    cdef int max_fields
+    cdef int64_t max_body             # -1: none
+    cdef int max_connections
+    cdef int max_per_client           # 0: none
+    cdef double head_timeout
+    cdef double body_timeout
+    cdef double send_timeout
+    cdef double keepalive_timeout
+    cdef double min_rate
+    # state
+    cdef set clients
+    cdef dict per_client
+    cdef object access_log
+    cdef Wire wire
+    cdef double clock                 # monotonic seconds, as of the last sweep
+    cdef bint draining
+    # counters
+    cdef int64_t requests
+    cdef int64_t hits
+    cdef int64_t misses
+    cdef int64_t passes
+    cdef int64_t refused
+    cdef int64_t origin_requests
+    cdef int64_t origin_failures
+    cdef int64_t connections_accepted
+    cdef int64_t octets_sent
+
+    cdef bytes url(self, bytes target, bytes host)

@@ -1,0 +1,60 @@
+"""Connections to an origin server, and the pool that keeps them."""
+
+from libc.stdint cimport int64_t
+
+from caching_proxy.cache_manager.fill cimport Fill, Source
+from caching_proxy.fiber cimport Fiber
+from caching_proxy.http.body cimport BodyDecoder, Framing
+from caching_proxy.http.head cimport ResponseHead
+
+cdef class Receiver(Fiber):
+    # A request in flight, as its connection sees it.
+    cdef Fill fill                    # the response's body
+    cdef ResponseHead head            # the final response, once it has come
+    cdef list interims                # 1xx responses nobody has relayed yet
+    cdef bint is_head                 # the method is HEAD: the response ends with its head
+    cdef bint sent                    # the request is sent whole
+    cdef bint ended                   # the response has come whole
+    cdef object error                 # OriginFailed, when it will not
+
+cdef class UpstreamConnection(Source):
+    cdef Pool pool
+    cdef object transport
+    cdef Receiver receiver
+    cdef BodyDecoder decoder
+    cdef ResponseHead head
+    cdef bytes pending                # the beginning of a head
+    cdef bint heard                   # an octet of the response has come
+    cdef bint used                    # an exchange was completed on it before
+    cdef bint writable
+    cdef bint closed
+    cdef double deadline
+
+    cdef begin(self, Receiver receiver, bytes head)
+    cdef write(self, bytes data)
+    cdef waits(self, double seconds)
+    cdef expire(self, double now)
+    cdef read_head(self, bytes data)
+    cdef ResponseHead next_head(self, bytes data)
+    cdef read_body(self, bytes data, Py_ssize_t at)
+    cdef Framing framing(self, ResponseHead head)
+    cdef ended(self, bint clean)
+    cdef fail(self, object error)
+    cdef abort(self)
+
+cdef class Pool:
+    cdef object dialer
+    cdef list idle
+    cdef set connections
+    cdef readonly int64_t opened
+    cdef int idle_limit
+    cdef Py_ssize_t max_head
+    cdef double idle_timeout
+    cdef double head_timeout
+    cdef double body_timeout
+    cdef double clock                 # monotonic seconds, as of the last sweep
+
+    cdef UpstreamConnection take(self)
+    cdef release(self, UpstreamConnection connection)
+    cdef sweep(self, double now)
+    cdef close(self)

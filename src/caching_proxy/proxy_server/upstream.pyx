@@ -1,0 +1,273 @@
+"""Connections to an origin server, and the pool that keeps them.
+
+A connection serves one request at a time. It puts what it hears into its Receiver and wakes it; it knows nothing of
+caching. Whatever is not one clean response to one request closes the connection: what follows such a response could be
+taken for the next one's.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+
+from caching_proxy.cache_manager.fill cimport Source
+from caching_proxy.http.body cimport CHUNKED, LENGTH, NO_BODY, UNTIL_CLOSE, BodyDecoder, Framing
+from caching_proxy.http.head cimport (
+    BAD_LINE, NEED_MORE, ResponseHead, Scan, find_head_end, parse_response, plain_response, scan_response_head,
+)
+
+from caching_proxy.http import problems
+from caching_proxy.http.body import MalformedBody
+from caching_proxy.http.problems import OriginFailed
+
+cdef enum:
+    INTERIMS_MAX = 32         # 1xx responses that one request may have
+
+
+cdef class Receiver(Fiber):
+    """A request in flight, as its connection sees it."""
+
+
+cdef class UpstreamConnection(Source):
+    """One connection to an origin server: an asyncio protocol."""
+
+    def __init__(self, Pool pool not None):
+        self.pool = pool
+        self.pending = b""
+        self.writable = True
+
+    # -- what the event loop says
+
+    def connection_made(self, transport):
+        self.transport = transport
+        self.pool.connections.add(self)
+
+    def connection_lost(self, error):
+        self.closed = True
+        self.pool.connections.discard(self)
+        if self in self.pool.idle:
+            self.pool.idle.remove(self)
+        if self.receiver is not None:
+            self.fail(OriginFailed(problems.ORIGIN_RESET))
+
+    def eof_received(self):
+        if self.receiver is not None and self.decoder is not None and self.decoder.framing == UNTIL_CLOSE:
+            self.ended(False)
+
+    def pause_writing(self):
+        self.writable = False
+
+    def resume_writing(self):
+        self.writable = True
+        if self.receiver is not None:
+            self.receiver.wake()
+
+    def data_received(self, bytes data):
+        if self.receiver is None:
+            self.abort()
+            return
+        self.heard = True
+        if self.deadline:
+            self.waits(self.pool.body_timeout if self.decoder is not None else self.pool.head_timeout)
+        try:
+            if self.decoder is not None:
+                self.read_body(data, 0)
+            else:
+                self.read_head(self.pending + data if self.pending else data)
+        except OriginFailed as error:
+            self.fail(error)
+
+    # -- what its exchange does
+
+    cdef begin(self, Receiver receiver, bytes head):
+        """Send a request's head; the response goes to `receiver`."""
+        self.receiver = receiver
+        receiver.fill.source = self
+        self.heard = False
+        self.decoder = None
+        self.pending = b""
+        self.waits(self.pool.head_timeout)
+        self.transport.write(head)
+
+    cdef write(self, bytes data):
+        """Send some of a request's body."""
+        self.waits(self.pool.head_timeout)
+        self.transport.write(data)
+
+    cdef pause(self):
+        self.deadline = 0
+        if not self.closed:
+            self.transport.pause_reading()
+
+    cdef resume(self):
+        self.waits(self.pool.body_timeout)
+        if not self.closed:
+            self.transport.resume_reading()
+
+    cdef abort(self):
+        """Close at once; nobody is told."""
+        self.receiver = None
+        if not self.closed:
+            self.closed = True
+            self.transport.abort()
+
+    # -- time
+
+    cdef waits(self, double seconds):
+        self.deadline = self.pool.clock + seconds
+
+    cdef expire(self, double now):
+        """Close it when what it waits for has not come in time."""
+        if self.deadline == 0 or now < self.deadline:
+            return
+        if self.receiver is None:
+            self.abort()
+        elif self.decoder is None:
+            self.fail(OriginFailed(problems.ORIGIN_HEAD_TIMEOUT))
+        else:
+            self.fail(OriginFailed(problems.ORIGIN_BODY_TIMEOUT))
+
+    # -- the response
+
+    cdef read_head(self, bytes data):
+        """Take interim responses and the final one's head; what is behind it is its body."""
+        cdef Framing framing
+        cdef Receiver receiver = self.receiver
+        cdef ResponseHead head = self.next_head(data)
+        while head is not None and head.status < 200:
+            if head.status == 101 or len(receiver.interims) == INTERIMS_MAX:
+                raise OriginFailed(problems.ORIGIN_MALFORMED, "an unexpected interim response")
+            receiver.interims.append(head)
+            data = data[head.size:]
+            head = self.next_head(data)
+        if head is None:
+            self.pending = data
+            if receiver.interims:
+                receiver.wake()
+            return
+        self.head = receiver.head = head
+        framing = self.framing(head)
+        self.decoder = BodyDecoder.begin(framing, head.content_length)
+        self.waits(self.pool.body_timeout)
+        self.read_body(data, head.size)
+
+    cdef ResponseHead next_head(self, bytes data):
+        """The head at the start of `data`, or None when it is not all there."""
+        cdef Scan scan
+        cdef Py_ssize_t end
+        cdef const char* text = PyBytes_AS_STRING(data)
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
+        if scan_response_head(text, size, &scan) and scan.size <= self.pool.max_head:
+            return plain_response(data, &scan)
+        end = find_head_end(text, min(size, self.pool.max_head), 0)
+        if end == BAD_LINE:
+            raise OriginFailed(problems.ORIGIN_MALFORMED, "a line does not end in CRLF")
+        if end == NEED_MORE:
+            if size >= self.pool.max_head:
+                raise OriginFailed(problems.ORIGIN_HEAD_TOO_LARGE)
+            if not b"HTTP/1.".startswith(data[:7]):
+                raise OriginFailed(problems.ORIGIN_MALFORMED, "not HTTP/1")
+            return None
+        return parse_response(data[:end])
+
+    cdef Framing framing(self, ResponseHead head):
+        """RFC 9112 6.3."""
+        if self.receiver.is_head or head.status == 204 or head.status == 304:
+            return NO_BODY
+        if head.chunked:
+            return CHUNKED
+        return LENGTH if head.content_length >= 0 else UNTIL_CLOSE
+
+    cdef read_body(self, bytes data, Py_ssize_t at):
+        cdef Receiver receiver = self.receiver
+        cdef list chunks = []
+        cdef bint first = at != 0
+        try:
+            at = self.decoder.feed(data, at, chunks)
+        except MalformedBody as error:
+            receiver.fill.add(chunks)
+            raise OriginFailed(problems.ORIGIN_MALFORMED, str(error)) from None
+        if chunks:
+            receiver.fill.add(chunks)
+        if self.decoder.complete:
+            self.ended(at == PyBytes_GET_SIZE(data))
+        elif first or receiver.fill.reader is None:
+            receiver.wake()
+        else:
+            receiver.fill.reader.wake()
+
+    cdef ended(self, bint clean):
+        """The response is whole; `clean`: nothing came behind it and its end was not that of the connection."""
+        cdef Receiver receiver = self.receiver
+        self.receiver = None
+        self.decoder = None
+        if clean and receiver.sent and self.head.keep_alive and not self.closed:
+            self.used = True
+            self.pool.release(self)
+        else:
+            self.abort()
+        self.head = None
+        receiver.ended = True
+        receiver.wake()
+
+    cdef fail(self, object error):
+        """The response will not come whole."""
+        cdef Receiver receiver = self.receiver
+        self.abort()
+        receiver.error = error
+        receiver.wake()
+
+
+cdef class Pool:
+    """The connections to one origin server; the one used last is taken first."""
+
+    def __init__(self, dialer, settings):
+        self.dialer = dialer
+        self.idle = []
+        self.connections = set()
+        self.idle_limit = settings.origin_keepalive
+        self.max_head = settings.max_head
+        self.idle_timeout = settings.origin_idle_timeout
+        self.head_timeout = settings.origin_head_timeout
+        self.body_timeout = settings.origin_body_timeout
+
+    cdef UpstreamConnection take(self):
+        """An idle connection, or None."""
+        cdef UpstreamConnection connection
+        while self.idle:
+            connection = self.idle.pop()
+            if not connection.closed and not connection.transport.is_closing():
+                return connection
+        return None
+
+    async def open(self):
+        """A new connection. Raises OriginFailed."""
+        connection = await self.dialer.connect(self)
+        self.opened += 1
+        return connection
+
+    def connection(self):
+        """The protocol of a connection that is being opened."""
+        return UpstreamConnection(self)
+
+    def drop_peers(self, gone):
+        """Close the idle connections to addresses in `gone`: the origin's name no longer leads there."""
+        for connection in list(self.idle):
+            if (<UpstreamConnection>connection).transport.get_extra_info("peername")[0] in gone:
+                self.idle.remove(connection)
+                (<UpstreamConnection>connection).abort()
+
+    cdef release(self, UpstreamConnection connection):
+        """Keep a connection for the next request."""
+        if len(self.idle) >= self.idle_limit:
+            connection.abort()
+            return
+        connection.waits(self.idle_timeout)
+        self.idle.append(connection)
+
+    cdef sweep(self, double now):
+        """Close what has waited too long."""
+        self.clock = now
+        for connection in list(self.connections):
+            (<UpstreamConnection>connection).expire(now)
+
+    cdef close(self):
+        for connection in list(self.connections):
+            (<UpstreamConnection>connection).abort()

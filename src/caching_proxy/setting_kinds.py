@@ -1,0 +1,230 @@
+"""What the values of settings look like: reading them, their units and bounds, showing them."""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from caching_proxy.load_balancer.server_address import ServerAddress, parse_server
+
+_SIZE_UNITS = {"": 1, "B": 1, "KB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30, "TB": 1 << 40}
+_SECOND_UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_NUMBER = re.compile(r"\s*(-?[0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*", re.ASCII)
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")
+_PORTABLE_SOCKET_PATH = 103  # bytes: the shorter of the limits of Linux (107) and macOS (103)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of value: `read` turns what was given into it, or raises ValueError("cause: cure").
+
+    `show` writes a value as it would be given; `unit` and `bounds` are for people.
+    """
+
+    read: Callable[[Any], Any]
+    metavar: str = ""
+    unit: str = ""
+    bounds: str = ""
+    show: Callable[[Any], str] = str
+
+
+def parse_size(value: str | int) -> int:
+    """Bytes from `4096`, `16KB`, `256MB` or `1.5GB` (powers of 1024)."""
+    found = _NUMBER.fullmatch(str(value))
+    factor = _SIZE_UNITS.get(found[2].upper()) if found else None
+    if found is None or factor is None:
+        raise ValueError(f"{value!r} is not a size: write bytes, or a number with KB, MB, GB or TB")
+    return int(float(found[1]) * factor) if "." in found[1] else int(found[1]) * factor
+
+
+def format_size(size: int) -> str:
+    """The shortest exact form that `parse_size` reads back: 268435456 is `256MB`."""
+    for unit in ("TB", "GB", "MB", "KB"):
+        if size and size % _SIZE_UNITS[unit] == 0:
+            return f"{size // _SIZE_UNITS[unit]}{unit}"
+    return str(size)
+
+
+def parse_seconds(value: str | float) -> float:
+    """Seconds from `2.5`, `500ms`, `10s`, `5m`, `1h` or `1d`."""
+    found = _NUMBER.fullmatch(str(value))
+    factor = _SECOND_UNITS.get(found[2].lower()) if found else None
+    if found is None or factor is None:
+        raise ValueError(
+            f"{value!r} is not a duration: write seconds, or a number with ms, s, m, h or d"
+        )
+    return float(found[1]) * factor
+
+
+def format_seconds(seconds: float) -> str:
+    """Seconds without a needless fraction: `3600`, `0.5`."""
+    return f"{seconds:.12g}"
+
+
+def _parse_whole(value: str | int) -> int:
+    if isinstance(value, bool) or re.fullmatch(r"\s*-?[0-9]+\s*", str(value), re.ASCII) is None:
+        raise ValueError(f"{value!r} is not a whole number")
+    return int(value)
+
+
+def _bounded(
+    parse: Callable[[Any], Any], low: float, high: float, show: Callable[[Any], str]
+) -> tuple[Callable[[Any], Any], str]:
+    bounds = f"{show(low)} to {show(high)}"
+
+    def read(value: Any) -> Any:
+        try:
+            number = parse(value)
+        except ValueError as error:
+            cure = ", " if ":" in str(error) else ": use "
+            raise ValueError(f"{error}{cure}{bounds}") from None
+        if not low <= number <= high:
+            raise ValueError(f"{value!r} is out of range: use {bounds}")
+        return number
+
+    return read, bounds
+
+
+def whole(low: int, high: int, unit: str = "") -> Kind:
+    """A whole number from `low` to `high`."""
+    read, bounds = _bounded(_parse_whole, low, high, str)
+    return Kind(read, "INT", unit, bounds)
+
+
+def size(low: int, high: int, unit: str = "bytes") -> Kind:
+    """A number of bytes from `low` to `high`."""
+    read, bounds = _bounded(parse_size, low, high, lambda number: format_size(int(number)))
+    return Kind(read, "SIZE", unit, bounds, format_size)
+
+
+def seconds(low: float, high: float) -> Kind:
+    """A duration from `low` to `high` seconds."""
+    read, bounds = _bounded(parse_seconds, low, high, format_seconds)
+    return Kind(read, "SECONDS", "seconds", bounds, format_seconds)
+
+
+def choice(*words: str) -> Kind:
+    """One of a few words."""
+    bounds = f"{', '.join(words[:-1])} or {words[-1]}"
+
+    def read(value: str) -> str:
+        word = str(value).strip().lower()
+        if word not in words:
+            raise ValueError(f"{value!r} is none of the choices: use {bounds}")
+        return word
+
+    return Kind(read, "WORD", bounds=bounds)
+
+
+def _read_host(value: str) -> str:
+    text = str(value).strip()
+    if text.startswith("[") and text.endswith("]"):
+        text = text[1:-1]
+    if not text or re.search(r"[\s/]", text):
+        raise ValueError(f"{value!r} is not an address: use an IP address or a host name")
+    return text
+
+
+def _read_origin(value: str) -> str:
+    text = str(value).strip()
+    if text.startswith("unix:"):
+        if not text[5:].startswith("/"):
+            raise ValueError(f"{value!r} has no absolute path: write unix:/path/to.sock")
+        return text
+    example = "write http:// or https://, a host, and perhaps a port and a path"
+    try:
+        url = urlsplit(text)
+        port, host = url.port, url.hostname
+    except ValueError:
+        raise ValueError(f"{value!r} has a bad host or port: {example}") from None
+    if url.scheme.lower() not in ("http", "https") or not host or port == 0:
+        raise ValueError(f"{value!r} is not an origin: {example}")
+    if url.username is not None:
+        raise ValueError(f"{host!r} has a user name before it: {example}")
+    if url.query or url.fragment or text.endswith(("?", "#")):
+        raise ValueError(f"{value!r} has a query or fragment: end it with the path")
+    if not _AUTHORITY.fullmatch(url.netloc) or not re.fullmatch(r"[!-~]*", url.path):
+        raise ValueError(
+            f"{value!r} has characters no URL has: percent-encode them (xn-- in a host)"
+        )
+    return text
+
+
+def _read_network(value: Any) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    try:
+        network = ipaddress.ip_network(value, strict=False)
+    except ValueError:
+        raise ValueError(
+            f"{str(value)!r} is not a network: write an IP address or one like 10.0.0.0/8"
+        ) from None
+    if str(value) not in (str(network), str(network.network_address), network.with_netmask):
+        raise ValueError(f"{str(value)!r} is not the start of a network: write {network}")
+    return network
+
+
+def _read_authority(value: str) -> str:
+    text = str(value).strip()
+    if not _AUTHORITY.fullmatch(text):
+        raise ValueError(f"{value!r} is not a server name: write HOST or HOST:PORT")
+    return text.lower()
+
+
+def _read_token(value: str) -> str:
+    if not _TOKEN.fullmatch(str(value)):
+        raise ValueError(f"{value!r} is not a token: use letters, digits, - . and _ alone")
+    return str(value)
+
+
+def _read_existing_file(value: str | Path) -> Path:
+    path = Path(value)
+    if not path.is_file():
+        raise ValueError(f"there is no file {str(path)!r}: name one that can be read")
+    return path
+
+
+def _read_log_file(value: str) -> str:
+    path = Path(value)
+    if str(value) != "-" and (path.is_dir() or not path.parent.is_dir()):
+        raise ValueError(f"{str(path)!r} cannot be a file: name one in a folder that exists, or -")
+    return str(value)
+
+
+def _read_socket_path(value: str) -> str:
+    text = str(value).removeprefix("unix:")
+    if not text or len(text.encode()) > _PORTABLE_SOCKET_PATH:
+        raise ValueError(f"{value!r} cannot be a socket: use 1 to {_PORTABLE_SOCKET_PATH} bytes")
+    if not Path(text).parent.is_dir():
+        raise ValueError(f"{str(Path(text).parent)!r} is no folder: create it first")
+    return text
+
+
+def _read_server(value: str | ServerAddress) -> ServerAddress:
+    return value if isinstance(value, ServerAddress) else parse_server(value)
+
+
+def _read_switch(value: bool) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"{value!r} is not a switch: use true or false")
+    return value
+
+
+FOREVER = math.floor(2**31 - 1)  # seconds: the greatest delta-seconds (RFC 9111 1.2.2)
+
+PORT = whole(0, 65535)
+SWITCH = Kind(_read_switch)
+HOST = Kind(_read_host, "ADDRESS")
+ORIGIN = Kind(_read_origin, "URL")
+NETWORK = Kind(_read_network, "NETWORK")
+AUTHORITY = Kind(_read_authority, "NAME")
+TOKEN = Kind(_read_token, "TOKEN")
+EXISTING_FILE = Kind(_read_existing_file, "FILE")
+LOG_FILE = Kind(_read_log_file, "FILE")
+SOCKET_PATH = Kind(_read_socket_path, "PATH")
+SERVER = Kind(_read_server, "SERVER")
