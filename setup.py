@@ -17,6 +17,7 @@ DIRECTIVES = {
     "wraparound": False,
     "initializedcheck": False,
     "cdivision": True,
+    "nonecheck": True,
 }
 JOBS = os.cpu_count() or 1
 FORKS = sys.platform == "linux" and multiprocessing.get_start_method() == "fork"

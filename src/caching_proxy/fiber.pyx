@@ -38,6 +38,7 @@ cdef class Fiber:
     cdef step(self):
         cdef void* result = NULL
         cdef int status
+        cdef Fiber alive = self         # the coroutine may make its owner let go of it
         if self.running:
             return
         self.running = True
@@ -46,7 +47,7 @@ cdef class Fiber:
             status = PyIter_Send(self.coroutine, None, &result)
             Py_XDECREF(<PyObject*>result)
             if status == 0:
-                self.coroutine = None
+                alive.coroutine = None
         except BaseException as error:
             self.coroutine = None
             self.failed(error)

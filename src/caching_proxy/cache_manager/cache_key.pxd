@@ -11,7 +11,7 @@ cdef class Variants:
     cdef dict interned
     cdef readonly Variant plain       # that of a request with none of the fields
 
-    cdef Variant of(self, bytes accept, bytes accept_encoding, bytes accept_language)
+    cpdef Variant of(self, bytes accept, bytes accept_encoding, bytes accept_language)
     cdef Variant find(self, bytes raw)
 
 cpdef bytes key_digest(bytes url, Variant variant)

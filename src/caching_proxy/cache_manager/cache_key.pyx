@@ -33,7 +33,7 @@ cdef class Variants:
         """The remembered Variant for the three raw values, each ended by LF (absent: empty), or None."""
         return self.memo.get(raw)
 
-    cdef Variant of(self, bytes accept, bytes accept_encoding, bytes accept_language):
+    cpdef Variant of(self, bytes accept, bytes accept_encoding, bytes accept_language):
         """The Variant for these values as they came (None: absent)."""
         cdef bytes raw = b"%b\n%b\n%b\n" % (accept or b"", accept_encoding or b"", accept_language or b"")
         cdef Variant variant = self.memo.get(raw)

@@ -1,5 +1,6 @@
 """The memory tier: entries by URL and variant, bounded in bytes, evicted by S3-FIFO."""
 
+cimport cython
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from caching_proxy.cache_manager.cache_key cimport Variant
@@ -23,6 +24,7 @@ cdef class Queue:
     cdef push(self, Entry entry)
     cdef remove(self, Entry entry)
 
+@cython.final
 cdef class MemoryTier:
     cdef dict urls
     cdef Queue small
@@ -32,12 +34,12 @@ cdef class MemoryTier:
     cdef readonly int64_t entries
     cdef readonly int64_t evictions
 
-    cdef Entry find(self, bytes url, Variant variant)
-    cdef store(self, Entry entry)
-    cdef int64_t discard_url(self, bytes url) except -1
+    cpdef Entry find(self, bytes url, Variant variant)
+    cpdef store(self, Entry entry)
+    cpdef int64_t discard_url(self, bytes url) except -1
     cdef discard(self, Entry entry)
-    cdef int64_t clear(self) except -1
-    cdef int64_t used(self) noexcept
+    cpdef int64_t clear(self) except -1
+    cpdef int64_t used(self) noexcept
     cdef bound_variants(self, bytes url)
     cdef unlink(self, Entry entry)
     cdef evict(self)

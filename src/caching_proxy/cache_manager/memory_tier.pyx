@@ -5,6 +5,7 @@ queue, the others leave a ghost behind, and whoever comes back while its ghost i
 scan over many objects so passes through a tenth of the memory. A hit only counts, it moves nothing.
 """
 
+cimport cython
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 
@@ -85,6 +86,7 @@ cdef class Queue:
         self.size -= entry.cost()
 
 
+@cython.final
 cdef class MemoryTier:
     """Stored responses of one process, at most `limit` octets."""
 
@@ -95,7 +97,7 @@ cdef class MemoryTier:
         self.ghosts = Ghosts()
         self.limit = limit
 
-    cdef Entry find(self, bytes url, Variant variant):
+    cpdef Entry find(self, bytes url, Variant variant):
         """The entry stored for this URL and variant, fresh or not, or None."""
         cdef Entry entry = self.urls.get(url)
         while entry is not None:
@@ -104,7 +106,7 @@ cdef class MemoryTier:
             entry = entry.sibling
         return None
 
-    cdef store(self, Entry entry):
+    cpdef store(self, Entry entry):
         """Take in `entry` in the place of what it replaces, and evict what no longer fits."""
         cdef Entry present
         if entry.cost() > self.limit:
@@ -139,7 +141,7 @@ cdef class MemoryTier:
         if number >= VARIANTS_MAX:
             self.discard(entry)
 
-    cdef int64_t used(self) noexcept:
+    cpdef int64_t used(self) noexcept:
         """Octets of memory taken."""
         return self.small.size + self.main.size
 
@@ -164,7 +166,7 @@ cdef class MemoryTier:
         entry.linked = False
         self.entries -= 1
 
-    cdef int64_t discard_url(self, bytes url) except -1:
+    cpdef int64_t discard_url(self, bytes url) except -1:
         """Drop all variants of a URL; how many there were."""
         cdef int64_t dropped = 0
         cdef Entry entry = self.urls.get(url)
@@ -176,7 +178,7 @@ cdef class MemoryTier:
             entry = following
         return dropped
 
-    cdef int64_t clear(self) except -1:
+    cpdef int64_t clear(self) except -1:
         """Drop everything; how many entries there were."""
         cdef int64_t dropped = self.entries
         while self.small.oldest is not None:

@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
+from itertools import product
 from threading import Event, Thread
 from typing import Any
 
@@ -19,11 +20,8 @@ from aiohttp import ETag, web
 
 PRODUCTS = [
     {"id": number, "title": f"{size} {colour} {thing}", "price": 4.5 * number, "stock": 7 * number}
-    for number, (size, colour, thing) in enumerate(
-        (size, colour, thing)
-        for thing in ("lamp", "chair", "kettle")
-        for size in ("small", "large")
-        for colour in ("red", "blue")
+    for number, (thing, size, colour) in enumerate(
+        product(("lamp", "chair", "kettle"), ("small", "large"), ("red", "blue")), start=1
     )
 ]
 SLOW = 2.0  # seconds
@@ -57,9 +55,9 @@ async def _products(request: web.Request) -> web.Response:
 @_routes.get(r"/products/{id:\d+}")
 async def _product(request: web.Request) -> web.Response:
     number = int(request.match_info["id"])
-    if number >= len(PRODUCTS):
+    if not 1 <= number <= len(PRODUCTS):
         raise web.HTTPNotFound(text=f"there is no product {number}\n")
-    return _json(request, PRODUCTS[number])
+    return _json(request, PRODUCTS[number - 1])
 
 
 @_routes.get("/image")

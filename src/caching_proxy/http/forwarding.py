@@ -45,6 +45,18 @@ def forwarding_lines(
     return b"\r\n".join(lines) + b"\r\n"
 
 
+_PROTO = re.compile(rb"proto=\"?([A-Za-z][A-Za-z0-9+.-]*)")
+
+
+def told_scheme(incoming: FieldSection) -> bytes | None:
+    """The scheme of the first hop as trusted proxies tell it, in lower case, or None."""
+    told = incoming.combined(b"x-forwarded-proto")
+    if told is None:
+        found = _PROTO.search(incoming.combined(b"forwarded") or b"")
+        told = found[1] if found else b""
+    return told.strip().lower() or None
+
+
 def _kept(kept: FieldSection | None, name: bytes) -> bytes | None:
     return kept.combined(name) if kept is not None else None
 

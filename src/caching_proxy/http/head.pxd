@@ -45,6 +45,7 @@ cdef class RequestHead:
 cdef class ResponseHead:
     cdef readonly int status
     cdef readonly bytes reason
+    cdef readonly int minor           # HTTP/1.minor
     cdef readonly Fields fields
     cdef readonly bint keep_alive
     cdef readonly bint chunked

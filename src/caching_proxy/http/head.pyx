@@ -210,6 +210,7 @@ cdef ResponseHead plain_response(bytes data, Scan* scan):
     head.status = scan.status
     head.reason = text[scan.reason:scan.reason + scan.reason_size]
     head.fields = Fields.adopt(data, SPANS, scan.count)
+    head.minor = 1
     head.keep_alive = True
     head.chunked = (scan.seen & bit(F_TRANSFER_ENCODING)) != 0
     head.content_length = -1
@@ -367,7 +368,9 @@ cdef settle_authority(RequestHead request):
     if request.target == b"*":
         if request.method != b"OPTIONS":
             raise RequestRefused(problems.REQUEST_LINE)
-    elif split_absolute(request.target) is None:
+        return
+    parts = split_absolute(request.target)
+    if parts is None or not valid_authority(parts[1]):
         raise RequestRefused(problems.REQUEST_LINE)
 
 
@@ -377,7 +380,6 @@ cpdef ResponseHead parse_response(bytes head):
     cdef Events events = Events()
     cdef object parser = HttpResponseParser(events)
     cdef bytes coding
-    cdef int minor
     try:
         parser.feed_data(head)
     except HttpParserUpgrade:
@@ -390,15 +392,15 @@ cpdef ResponseHead parse_response(bytes head):
     response.reason = events.reason
     response.fields = Fields.of(events.lines)
     response.size = len(head)
-    minor = 1 if head[7] == c"1" else 0
-    response.keep_alive = keep_alive_asked(response.fields, minor)
+    response.minor = 1 if head[7] == c"1" else 0
+    response.keep_alive = keep_alive_asked(response.fields, response.minor)
     try:
         response.content_length = content_length(response.fields)
     except ValueError:
         raise OriginFailed(problems.ORIGIN_MALFORMED, "Content-Length") from None
     coding = known_coding(response.fields)
     if coding is not None:
-        if coding != b"chunked" or minor == 0 or response.content_length >= 0:
+        if coding != b"chunked" or response.minor == 0 or response.content_length >= 0:
             raise OriginFailed(problems.ORIGIN_MALFORMED, "Transfer-Encoding")
         response.chunked = True
     if response.status < 100:

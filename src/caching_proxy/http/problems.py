@@ -33,6 +33,7 @@ class OriginFailed(Exception):
         self.problem = problem
 
 
+LAST_HOP = Problem(200, "Max-Forwards ends here")
 MALFORMED_REQUEST = Problem(400, "malformed request")
 LINE_ENDING = Problem(400, "a line does not end in CRLF, or a NUL octet")
 REQUEST_LINE = Problem(400, "malformed request line")

@@ -9,7 +9,7 @@ from caching_proxy.http.memo import memoised
 
 _ABSOLUTE = re.compile(rb"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)([/?].*|)", re.DOTALL)
 _AUTHORITY = re.compile(
-    rb"(?P<host>(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+|\[(?P<ipv6>[0-9A-Fa-f:.]+)\])"
+    rb"(?P<host>(?:[A-Za-z0-9._~!$&'()*+;=-]|%[0-9A-Fa-f]{2})+|\[(?P<ipv6>[0-9A-Fa-f:.]+)\])"
     rb"(?::(?P<port>[0-9]{0,5}))?"
 )
 _PERCENT = re.compile(rb"%([0-9A-Fa-f]{2})?")
@@ -76,7 +76,8 @@ def split_absolute(target: bytes) -> tuple[bytes, bytes, bytes] | None:
 def valid_authority(value: bytes) -> bool:
     """Whether `value` is `host [":" port]` as Host and the targets of http and https URIs take it.
 
-    Refused: user information (RFC 9110 4.2.4), ports over 65535 or of more than 5 digits,
+    Refused: user information (RFC 9110 4.2.4), a comma, since it may be what is left of two Host
+    fields, ports over 65535 or of more than 5 digits,
     IPvFuture, zone identifiers. The digits after the colon may be missing (RFC 3986 3.2.3). An
     empty host, though grammatical for Host, is refused: it belongs to targets without an authority,
     and http URIs have none such (RFC 9110 4.2.1).

@@ -16,6 +16,7 @@ cdef class Client(Source):
     cdef object transport
     cdef str peer                     # IP address, "" on a unix socket
     cdef bint secure
+    cdef bint trusted                 # of --trusted-proxies
     cdef bint writable                # what is written would not pile up
     cdef bint gone
     cdef bytes forwarding             # the lines that tell the origin of this client, where they never change
@@ -31,6 +32,7 @@ cdef class Exchange(Fiber):
     # the key
     cdef bytes target                 # as it goes upstream, base path included
     cdef bytes host                   # the client's authority
+    cdef bytes scheme                 # ... and scheme
     cdef bytes url
     cdef Variant variant              # None: the method is not cacheable
     cdef bytes key

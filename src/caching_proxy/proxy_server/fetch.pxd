@@ -18,7 +18,6 @@ cdef class Fetch(Receiver):
     cdef readonly bint opened         # the response's head is there and judged
     cdef readonly bint stored
     # storing
-    cdef bytes url
     cdef Variant variant              # None: not to be stored
     cdef bytes key
     cdef object storable              # rfc9111.Storable, or why not

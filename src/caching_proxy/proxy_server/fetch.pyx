@@ -42,6 +42,8 @@ cdef class Fetch(Receiver):
 
     async def run(self):
         """Bring the response; what went wrong is in `error`."""
+        if self.variant is not None:
+            self.service.fetches.add(self)
         try:
             await self.exchange()
             self.judge()
@@ -154,13 +156,14 @@ cdef class Fetch(Receiver):
             self.fill.hold(self.service.bodies, self.service.max_object)
 
     cdef store(self):
-        if self.fill.keep:
+        if self.fill.keep and not self.void:
             self.stored = True
             self.service.memory.store(stored_entry(self.service, self.url, self.variant, self.key, self.head,
                                                    self.fill.whole(), self.storable, self.received_at))
 
     cdef settle(self):
         """Give back what was reserved and let go of everything."""
+        self.service.fetches.discard(self)
         self.fill.let_go()
         self.connection = None
         self.body = None

@@ -7,7 +7,8 @@ from caching_proxy.cache_manager.entry cimport Entry
 from caching_proxy.http.head cimport RequestHead, ResponseHead
 from caching_proxy.proxy_server.service cimport Service
 
-cdef bytes origin_head(Service service, RequestHead request, bytes target, Variant variant, bytes forwarding)
+cdef bytes origin_head(Service service, RequestHead request, bytes target, bytes host, Variant variant,
+                       bytes forwarding)
 cdef bytes client_head(Service service, ResponseHead response, bytes key, bytes fate, int64_t length,
                        bint chunked, bytes connection)
 cdef Entry stored_entry(Service service, bytes url, Variant variant, bytes key, ResponseHead response, bytes body,

@@ -78,7 +78,8 @@ cdef int put_date(Wire wire, Fields fields) except -1:
     return 0
 
 
-cdef bytes origin_head(Service service, RequestHead request, bytes target, Variant variant, bytes forwarding):
+cdef bytes origin_head(Service service, RequestHead request, bytes target, bytes host, Variant variant,
+                       bytes forwarding):
     """The request's head as it goes to the origin, the empty line included.
 
     With a `variant` the negotiated codings go in the form that is in the key.
@@ -89,7 +90,7 @@ cdef bytes origin_head(Service service, RequestHead request, bytes target, Varia
     wire.put(b" ", 1)
     wire.put_bytes(target)
     wire.put(b" HTTP/1.1\r\n", 11)
-    put_line(wire, b"Host", service.origin_host if service.origin_host is not None else request.host)
+    put_line(wire, b"Host", service.origin_host if service.origin_host is not None else host or b"")
     if variant is not None and variant.accept_encoding is not None:
         without |= bit(F_ACCEPT_ENCODING)
     put_lines(wire, request.fields, without)
@@ -115,7 +116,8 @@ cdef int put_end_to_end(Service service, ResponseHead response, uint64_t without
     """What a response says besides its representation metadata, and what a gateway adds."""
     put_lines(service.wire, response.fields, HOP_BY_HOP | OURS_DOWNSTREAM | without)
     put_date(service.wire, response.fields)
-    service.wire.put(b"Via: 1.1", 8)
+    service.wire.put(b"Via: 1.", 7)
+    service.wire.put_number(response.minor)
     return service.wire.put_bytes(service.via)
 
 
@@ -159,9 +161,10 @@ cdef Entry stored_entry(Service service, bytes url, Variant variant, bytes key, 
     cdef int64_t born = received_at - storable.age
     put_status(wire, response)
     put_lines(wire, fields, ~REPRESENTATION)
-    wire.put(b"Content-Length: ", 16)
-    wire.put_number(PyBytes_GET_SIZE(body))
-    wire.put(b"\r\n", 2)
+    if response.status != 204:                          # RFC 9110 8.6
+        wire.put(b"Content-Length: ", 16)
+        wire.put_number(PyBytes_GET_SIZE(body))
+        wire.put(b"\r\n", 2)
     validation = wire.size
     put_end_to_end(service, response, REPRESENTATION)
     wire.put(b"X-Cache: HIT\r\nX-Cache-Key: ", 27)

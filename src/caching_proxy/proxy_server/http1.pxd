@@ -11,6 +11,7 @@ cdef class ClientConnection(Client):
     cdef Exchange exchange            # the one under way: there is one at a time
     cdef BodyDecoder decoder          # of its request's body
     cdef bytes pending                # octets behind it, or the beginning of a head
+    cdef bint partial                 # `pending` is the beginning of a head, whose time is running
     cdef bint processing
     cdef bint reading                 # the transport has not been told to pause
     cdef bint ended                   # the client will send no more
@@ -24,9 +25,9 @@ cdef class ClientConnection(Client):
 
     cdef process(self, bytes data)
     cdef list find_hit(self, bytes data, Scan* scan)
-    cdef Py_ssize_t parse(self, bytes data, Py_ssize_t at) except -1
-    cdef begin(self, RequestHead head, bytes rest)
-    cdef bytes feed(self, bytes data)
+    cdef Py_ssize_t parse(self, bytes data, Py_ssize_t at) except -2
+    cdef Py_ssize_t begin(self, RequestHead head, bytes data, Py_ssize_t at) except -2
+    cdef Py_ssize_t feed(self, bytes data, Py_ssize_t at) except -2
     cdef flush(self, list out)
     cdef go_on(self)
     cdef hold(self, bytes data)

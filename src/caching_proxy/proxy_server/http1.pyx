@@ -70,6 +70,7 @@ cdef class ClientConnection(Client):
         self.write = transport.write
         self.peer = peer[0] if isinstance(peer, tuple) and peer else ""
         self.secure = transport.get_extra_info("ssl_object") is not None
+        self.trusted = self.peer in service.trusted
         service.clients.add(self)
         service.connections_accepted += 1
         service.per_client[self.peer] = service.per_client.get(self.peer, 0) + 1
@@ -81,16 +82,17 @@ cdef class ClientConnection(Client):
 
     def connection_lost(self, error):
         cdef Service service = self.service
+        cdef Exchange exchange = self.exchange
         self.gone = True
         service.clients.discard(self)
         if service.per_client[self.peer] == 1:
             del service.per_client[self.peer]
         else:
             service.per_client[self.peer] -= 1
-        if self.exchange is not None:
-            if self.exchange.body is not None and not self.exchange.body.complete:
-                self.exchange.body.fail(RequestRefused(problems.MALFORMED_REQUEST))
-            self.exchange.wake()
+        if exchange is not None:
+            if exchange.body is not None and not exchange.body.complete:
+                exchange.body.fail(RequestRefused(problems.MALFORMED_REQUEST))
+            exchange.wake()
 
     def eof_received(self):
         self.ended = True
@@ -112,15 +114,16 @@ cdef class ClientConnection(Client):
             self.go_on()
 
     def data_received(self, bytes data):
+        cdef Py_ssize_t at
         self.received += PyBytes_GET_SIZE(data)
         if self.lingering or self.gone:
             return
         if self.exchange is None and self.pending is None:
             self.process(data)
         elif self.decoder is not None:
-            data = self.feed(data)
-            if data:
-                self.hold(data)
+            at = self.feed(data, 0)
+            if at < PyBytes_GET_SIZE(data):
+                self.hold(data[at:])
         elif self.exchange is None and self.writable:
             data = self.pending + data
             self.pending = None
@@ -140,13 +143,13 @@ cdef class ClientConnection(Client):
         cdef list out = None
         self.processing = True
         try:
-            while at < size and self.writable and not self.lingering and not self.gone:
+            while at < size and self.exchange is None and self.writable and not self.lingering and not self.gone:
                 if not scan_request_head(text, at, size, &scan) or scan.size > self.service.max_head:
                     if out is not None:
                         self.flush(out)
                         out = None
                     at = self.parse(data, at)
-                    if at == size:
+                    if at < 0:
                         return
                     continue
                 hit = self.find_hit(data, &scan)
@@ -160,9 +163,7 @@ cdef class ClientConnection(Client):
                 if out is not None:
                     self.flush(out)
                     out = None
-                self.begin(plain_request(data, &scan), b"")
-                if self.exchange is not None:
-                    break
+                self.begin(plain_request(data, &scan), data, at)
             if out is not None:
                 self.flush(out)
             if at < size and not self.lingering:
@@ -183,6 +184,8 @@ cdef class ClientConnection(Client):
         cdef bytes url
         cdef Entry entry
         if scan.seen & NOT_A_PLAIN_HIT or service.host_keyed or service.normalize or service.draining:
+            return None
+        if self.trusted or self.secure:
             return None
         if scan.seen & NEGOTIATION:
             variant = find_variant(service, text, scan)
@@ -208,8 +211,8 @@ cdef class ClientConnection(Client):
                                    0 if not_modified or scan.is_head else PyBytes_GET_SIZE(entry.body))
         return hit_message(service, entry, now, not_modified, scan.is_head)
 
-    cdef Py_ssize_t parse(self, bytes data, Py_ssize_t at) except -1:
-        """Let llhttp take the request at `at`; the offset behind what was used or held."""
+    cdef Py_ssize_t parse(self, bytes data, Py_ssize_t at) except -2:
+        """Let llhttp take the request at `at`; the offset behind what was used, or -1: nothing more is to be done now."""
         cdef const char* text = PyBytes_AS_STRING(data)
         cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
         cdef Py_ssize_t end
@@ -217,76 +220,72 @@ cdef class ClientConnection(Client):
         while size - at >= 2 and text[at] == c"\r" and text[at + 1] == c"\n":
             at += 2                                     # RFC 9112 2.2: empty lines before a request
         if at == size:
-            return size
+            return at
         end = find_head_end(text + at, min(size - at, self.service.max_head), 0)
         if end == BAD_LINE:
             self.refuse(problems.LINE_ENDING)
-            return size
+            return -1
         if end == NEED_MORE:
             problem = too_large(self.service, text + at, size - at)
             if problem is not None:
                 self.refuse(problem)
-                return size
-            if self.pending is None:
+                return -1
+            if not self.partial:
+                self.partial = True
                 self.waits(self.service.head_timeout)
             self.hold(data[at:])
-            return size
+            return -1
         try:
             head = parse_request(data[at:at + end])
         except RequestRefused as refused:
             self.refuse(refused.problem)
-            return size
-        if not head.has_body():
-            self.begin(head, b"")
-            return at + end
-        self.begin(head, data[at + end:])
-        return size
+            return -1
+        return self.begin(head, data, at + end)
 
-    cdef begin(self, RequestHead head, bytes rest):
-        """Start the exchange for a request; `rest` is the beginning of its body and what may be behind that."""
+    cdef Py_ssize_t begin(self, RequestHead head, bytes data, Py_ssize_t at) except -2:
+        """Start the exchange for a request whose head ends at `at`; the offset behind what of its body is there."""
         cdef Fill body = None
         self.service.requests += 1
         self.deadline = 0
+        self.partial = False
         if head.has_body():
             body = Fill()
             body.source = self
             self.decoder = BodyDecoder.begin(CHUNKED if head.chunked else LENGTH, head.content_length)
         self.exchange = Exchange(self, head, body)
         if body is not None:
-            rest = self.feed(rest)
+            at = self.feed(data, at)
             if body.error is not None:
                 self.exchange = None
                 self.refuse(body.error.problem)
-                return
-            if rest:
-                self.hold(rest)
+                return -1
         begin(self.exchange)
+        return at
 
-    cdef bytes feed(self, bytes data):
-        """Take octets of the request's body; what is behind it is given back."""
+    cdef Py_ssize_t feed(self, bytes data, Py_ssize_t at) except -2:
+        """Take octets of the request's body from `at` on; the offset behind them."""
         cdef Fill body = self.exchange.body
         cdef list chunks = []
-        cdef Py_ssize_t at
         self.waits(self.service.body_timeout)
         try:
-            at = self.decoder.feed(data, 0, chunks)
+            at = self.decoder.feed(data, at, chunks)
         except MalformedBody:
             self.decoder = None
             body.fail(RequestRefused(problems.CHUNKED))
-            return b""
+            return PyBytes_GET_SIZE(data)
         if chunks:
             body.add(chunks)
         if 0 <= self.service.max_body < body.size:
             self.decoder = None
             body.fail(RequestRefused(problems.BODY_TOO_LARGE))
-            return b""
+            return PyBytes_GET_SIZE(data)
         if self.decoder.complete:
             self.decoder = None
             self.deadline = 0
             body.finish()
         elif body.reader is not None:
             body.reader.wake()
-        return data[at:]
+        return at
 
     cdef hold(self, bytes data):
         """Keep octets for later; a client that sends too many is not read meanwhile."""
@@ -296,6 +295,7 @@ cdef class ClientConnection(Client):
 
     cdef done(self, Exchange exchange):
         self.exchange = None
+        self.decoder = None
         if self.service.access_log is not None:
             self.service.access_log.exchange(self.peer, exchange.request.method, exchange.request.target,
                                              exchange.status, exchange.sent,
@@ -340,6 +340,8 @@ cdef class ClientConnection(Client):
         cdef list out = [] if head is None else [head]
         cdef int64_t size = 0
         cdef bytes piece
+        if self.lingering or self.gone:
+            return
         out += chunks
         for piece in out:
             size += PyBytes_GET_SIZE(piece)

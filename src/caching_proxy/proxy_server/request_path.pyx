@@ -26,7 +26,7 @@ from caching_proxy.cache_manager.rfc9111.invalidation import SAFE_METHODS, inval
 from caching_proxy.cache_manager.rfc9111.reuse import Reuse, judge_miss, judge_reuse
 from caching_proxy.http import problems
 from caching_proxy.http.conditional import not_modified
-from caching_proxy.http.forwarding import forwarding_lines
+from caching_proxy.http.forwarding import forwarding_lines, told_scheme
 from caching_proxy.http.problems import OriginFailed, RequestRefused
 from caching_proxy.http.target import normalise_target, split_absolute
 
@@ -114,6 +114,8 @@ cdef admit(Exchange x):
         raise RequestRefused(problems.TRACE_REFUSED)
     if request.method == b"CONNECT":
         raise RequestRefused(problems.CONNECT_REFUSED)
+    if request.method == b"OPTIONS":
+        count_forward(request)
     if PyBytes_GET_SIZE(request.target) > service.max_target:
         raise RequestRefused(problems.TARGET_TOO_LONG)
     if request.fields.count > service.max_fields:
@@ -128,13 +130,27 @@ cdef admit(Exchange x):
         x.target = service.base_path + x.target
 
 
+cdef count_forward(RequestHead request):
+    """Max-Forwards of OPTIONS, RFC 9110 7.6.2: the one it ends at answers."""
+    cdef bytes hops = request.fields.combined(b"max-forwards")
+    if hops is None or not hops.isdigit():
+        return
+    if int(hops[:9]) == 0:
+        raise RequestRefused(problems.LAST_HOP)
+    request.fields = Fields.of([
+        (name, b"%d" % (int(hops[:9]) - 1) if name.lower() == b"max-forwards" else value)
+        for name, value in request.fields.items()])
+
+
 cdef resolve_absolute(Exchange x):
     """Serve a target in absolute form where its authority is ours (RFC 9112 3.2.2); it goes before Host."""
     scheme, authority, origin_form = split_absolute(x.target)
+    if scheme != (b"https" if x.client.secure else b"http"):
+        raise RequestRefused(problems.MISDIRECTED)
     if authority.lower() not in x.service.authorities and authority.lower() not in local_authorities(x.client):
         raise RequestRefused(problems.MISDIRECTED)
     x.host = authority
-    x.target = origin_form
+    x.target = b"*" if x.request.method == b"OPTIONS" and x.target.endswith(b"//" + authority) else origin_form
 
 
 cdef local_authorities(Client client):
@@ -151,7 +167,10 @@ cdef local_authorities(Client client):
 
 cdef find_key(Exchange x):
     cdef Fields fields = x.request.fields
-    x.url = x.service.url(x.target, x.host)
+    x.scheme = b"https" if x.client.secure else b"http"
+    if x.client.trusted:
+        x.scheme = told_scheme(fields) or x.scheme
+    x.url = x.service.url(x.target, x.host, x.scheme)
     if x.request.method == b"GET" or x.request.method == b"HEAD":
         x.variant = x.service.variants.of(
             fields.joined(F_ACCEPT), fields.joined(F_ACCEPT_ENCODING), fields.joined(F_ACCEPT_LANGUAGE))
@@ -177,7 +196,7 @@ cdef judge(Exchange x, Entry entry):
 
 cdef Fetch begin_fetch(Exchange x, object verdict):
     cdef Fetch fetch = Fetch(
-        x.service, x.request, origin_head(x.service, x.request, x.target, x.variant, forwarding(x)), x.body)
+        x.service, x.request, origin_head(x.service, x.request, x.target, x.host, x.variant, forwarding(x)), x.body)
     if x.variant is not None:
         x.key = key_digest(x.url, x.variant)
         x.service.misses += 1
@@ -198,10 +217,9 @@ cdef bytes forwarding(Exchange x):
     cdef bytes lines
     if client.forwarding is not None:
         return client.forwarding
-    trusted = client.peer in x.service.trusted
     host = x.host if x.service.forwarded_host else None
-    lines = forwarding_lines(client.peer, "https" if client.secure else "http", trusted, x.request.fields, host)
-    if not trusted and host is None:
+    lines = forwarding_lines(client.peer, "https" if client.secure else "http", client.trusted, x.request.fields, host)
+    if not client.trusted and host is None:
         client.forwarding = lines
     return lines
 
@@ -229,7 +247,7 @@ cdef invalidate(Exchange x):
         return
     for target in invalidated_targets(x.request.method, x.fetch.head.status, x.target, x.fetch.head.fields,
                                       own_origins(x)):
-        service.memory.discard_url(service.url(target, x.host))
+        service.invalidate(service.url(target, x.host, x.scheme))
 
 
 cdef own_origins(Exchange x):
@@ -345,14 +363,14 @@ cdef refuse(Exchange x, object problem, bytes fate):
         return
     x.status = problem.status
     x.service.refused += 1
-    if not fate:
+    if not fate and problem.status >= 400:
         x.keep_alive = False
     connection = connection_line(x)
     text = problem.detail.encode()
     more = b'%b%b; detail="%b"\r\n%b' % (x.service.cache_status, fate, text, connection)
     if x.key is not None:
         more = b"X-Cache: MISS\r\nX-Cache-Key: %b\r\n%b" % (x.key, more)
-    if problem.status == 405:
+    if problem.status in (200, 405):
         more = b"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n" + more
     body = b"%d %b: %b\n" % (problem.status, problem.reason.encode(), text)
     send(x, own_response(x.service, problem.status, problem.reason.encode(), body, more,

@@ -49,6 +49,7 @@ cdef class Service:
     cdef double min_rate
     # state
     cdef set clients
+    cdef set fetches                  # those that will store what they bring
     cdef dict per_client
     cdef object access_log
     cdef Wire wire
@@ -65,4 +66,5 @@ cdef class Service:
     cdef int64_t connections_accepted
     cdef int64_t octets_sent
 
-    cdef bytes url(self, bytes target, bytes host)
+    cdef bytes url(self, bytes target, bytes host, bytes scheme)
+    cdef int64_t invalidate(self, bytes url) except -1

@@ -6,7 +6,7 @@ from caching_proxy.cache_manager.cache_key cimport Variants
 from caching_proxy.cache_manager.fill cimport Budget
 from caching_proxy.cache_manager.memory_tier cimport MemoryTier
 from caching_proxy.http.wire cimport Wire
-from caching_proxy.proxy_server.upstream cimport Pool
+from caching_proxy.proxy_server.upstream cimport Pool, Receiver
 
 from caching_proxy.cache_manager.rfc9111.freshness import TimeToLive
 from caching_proxy.cache_manager.rfc9111.storable import Rules
@@ -38,6 +38,7 @@ cdef class Service:
         self.hit_status = b"\r\n%b; hit; ttl=" % self.cache_status
         self.set_limits(settings, max_connections)
         self.clients = set()
+        self.fetches = set()
         self.per_client = {}
         self.wire = Wire()
 
@@ -55,12 +56,24 @@ cdef class Service:
         self.keepalive_timeout = settings.keepalive_timeout
         self.min_rate = settings.min_rate
 
-    cdef bytes url(self, bytes target, bytes host):
-        """What the key says of the URL: the target as it goes upstream (base path included) at the origin, and the
-        client's authority where that goes upstream."""
+    cdef bytes url(self, bytes target, bytes host, bytes scheme):
+        """What the key says of the URL.
+
+        The target as it goes upstream (base path included) at the origin; the client's authority where that goes
+        upstream; and its scheme, which X-Forwarded-Proto tells, where it is not http.
+        """
         if self.host_keyed:
-            return b"%b%b\n%b" % (self.origin_url, target, (host or b"").lower())
+            return b"%b%b\n%b\n%b" % (self.origin_url, target, (host or b"").lower(), scheme)
+        if scheme != b"http":
+            return b"%b%b\n%b" % (self.origin_url, target, scheme)
         return self.origin_url + target
+
+    cdef int64_t invalidate(self, bytes url) except -1:
+        """Drop all that is stored for a URL; what fetches under way bring for it is not stored either."""
+        for fetch in self.fetches:
+            if (<Receiver>fetch).url == url:
+                (<Receiver>fetch).void = True
+        return self.memory.discard_url(url)
 
     def set_access_log(self, log):
         """Log every request to `log` (proxy_server.access_log), or none."""
@@ -89,5 +102,7 @@ cdef class Service:
         }
 
     def clear(self):
-        """Drop every stored response; how many there were."""
+        """Drop every stored response; how many there were. What fetches under way bring is not stored either."""
+        for fetch in self.fetches:
+            (<Receiver>fetch).void = True
         return self.memory.clear()

@@ -16,6 +16,8 @@ cdef class Receiver(Fiber):
     cdef bint sent                    # the request is sent whole
     cdef bint ended                   # the response has come whole
     cdef object error                 # OriginFailed, when it will not
+    cdef bytes url                    # under which it will be stored
+    cdef bint void                    # what it brings is outdated already: not to be stored
 
 cdef class UpstreamConnection(Source):
     cdef Pool pool

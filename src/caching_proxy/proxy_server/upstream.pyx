@@ -77,17 +77,18 @@ cdef class UpstreamConnection(Source):
     # -- what its exchange does
 
     cdef begin(self, Receiver receiver, bytes head):
-        """Send a request's head; the response goes to `receiver`."""
+        """Send a request's head; the response goes to `receiver`. Raises OriginFailed."""
         self.receiver = receiver
         receiver.fill.source = self
         self.heard = False
         self.decoder = None
         self.pending = b""
-        self.waits(self.pool.head_timeout)
-        self.transport.write(head)
+        self.write(head)
 
     cdef write(self, bytes data):
-        """Send some of a request's body."""
+        """Send some of a request. Raises OriginFailed."""
+        if self.closed or self.transport.is_closing():
+            raise OriginFailed(problems.ORIGIN_RESET)
         self.waits(self.pool.head_timeout)
         self.transport.write(data)
 

@@ -1,0 +1,21 @@
+"""What every test session keeps to."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+NO_SKIPS = "CACHING_PROXY_NO_SKIPS"
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """With CACHING_PROXY_NO_SKIPS=1 a skipped test makes the whole session fail."""
+    if os.environ.get(NO_SKIPS) != "1":
+        return
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None or not reporter.stats.get("skipped"):
+        return
+    reporter.write_line(f"{NO_SKIPS}=1: skipped tests count as failures", red=True)
+    session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -1,0 +1,1 @@
+"""The harness of the functional tests: a proxy process, origins, raw clients."""

@@ -1,0 +1,176 @@
+"""A real proxy process."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .messages import Response
+from .raw_client import NO_FIELDS, RawClient
+from .waiting import DEADLINE, wait_until
+
+_URL = re.compile(r"https?://(\[[^\]\s]+\]|[\w.\-]+):(\d+)")
+_ADMIN = re.compile(r"admin\W+http://127\.0\.0\.1:(\d+)")
+_COMPLAINTS = ("Traceback", "Exception ignored", "was never awaited", "never retrieved")
+_OWN_VARIABLES = ("PROXY_PORT", "CACHE_TTL", "REDIS_HOST", "REDIS_PORT")
+
+
+class ProxyProcess:
+    """`caching-proxy start` on a free port, with its admin API on another."""
+
+    def __init__(
+        self, origin: str, *options: str, host: str = "127.0.0.1", descriptors: int | None = None
+    ) -> None:
+        self.origin = origin
+        self.host = host
+        self.output: list[str] = []
+        """Lines on standard output so far; the first is the banner."""
+        self._killed = False
+        grace = [] if "--grace" in options else ["--grace", "2"]
+        command = [sys.executable, "-m", "caching_proxy", "start", "--origin", origin]
+        command += ["--host", host, "--port", "0", "--admin-port", "0", *grace, *options]
+        if descriptors is not None:
+            command = ["sh", "-c", f'ulimit -n {descriptors} && exec "$@"', "sh", *command]
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=self._errors, text=True, env=_environment()
+        )
+        self._reader = threading.Thread(target=self._read_output, name="proxy output")
+        self._reader.start()
+        try:
+            self.port, self.admin_port = self._addresses()
+        except BaseException:
+            self.kill()
+            raise
+        self.address = (host, self.port)
+        self.authority = f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
+        self.url = f"http://{self.authority}"
+
+    def client(self, **options: Any) -> RawClient:
+        """A new connection to the proxy."""
+        return RawClient(self.address, **options)
+
+    def get(self, target: str, fields: Mapping[str, str] = NO_FIELDS) -> Response:
+        """GET on a connection of its own."""
+        return self.request("GET", target, fields)
+
+    def request(
+        self, method: str, target: str, fields: Mapping[str, str] = NO_FIELDS, body: bytes = b""
+    ) -> Response:
+        """One exchange on a connection of its own."""
+        with self.client() as client:
+            return client.request(method, target, fields, body)
+
+    def barrier(self) -> None:
+        """Return when the proxy has read all that was sent to it before.
+
+        A round trip on a new connection: what waited in other sockets when it was accepted is
+        read in the same turn of the event loop.
+        """
+        with self.client() as client:
+            client.send(b"BARRIER\r\n\r\n")
+            client.refusal()
+
+    def stats(self) -> dict[str, Any]:
+        """The counters of the control API's /stats."""
+        with RawClient(("127.0.0.1", self.admin_port)) as client:
+            response = client.get("/stats")
+        assert response.status == 200, response
+        stats: dict[str, Any] = json.loads(response.body)
+        return stats
+
+    def clear(self) -> Response:
+        """Drop every stored response through the control API."""
+        with RawClient(("127.0.0.1", self.admin_port)) as client:
+            return client.request("POST", "/clear")
+
+    def memory(self) -> int:
+        """Resident memory in bytes."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        match = re.search(r"VmRSS:\s+(\d+) kB", status)
+        assert match is not None, status
+        return int(match[1]) * 1024
+
+    def terminate(self) -> None:
+        """Send SIGTERM and return at once."""
+        self.process.send_signal(signal.SIGTERM)
+
+    def wait(self) -> int:
+        """The exit status, once the process has ended."""
+        wait_until(lambda: self.process.poll() is not None, "the proxy process to end")
+        return self.process.wait()
+
+    def stop(self) -> None:
+        """End it by SIGTERM; fail on a traceback or an exit status other than 0.
+
+        Does nothing after `kill`.
+        """
+        if self._killed:
+            return
+        try:
+            if self.process.poll() is None:
+                self.terminate()
+            status = self.wait()
+        finally:
+            output = self.kill()
+        assert status == 0, f"exit status {status}\n{output}"
+        assert not any(complaint in output for complaint in _COMPLAINTS), output
+
+    def kill(self) -> str:
+        """End it whatever happens; return all that it printed."""
+        self._killed = True
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self._reader.join(DEADLINE)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        if not self._errors.closed:
+            self._errors.seek(0)
+            self.output.append(self._errors.read())
+            self._errors.close()
+        return "\n".join(self.output)
+
+    def _read_output(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.output.append(line.rstrip("\n"))
+
+    def _addresses(self) -> tuple[int, int]:
+        """The ports in the banner: after `admin`, and the one that is not the origin's."""
+
+        def announced() -> bool:
+            return self.process.poll() is not None or any(map(_ADMIN.search, list(self.output)))
+
+        wait_until(announced, "the start-up banner")
+        banner = next(filter(_ADMIN.search, self.output), None)
+        assert banner is not None, f"no banner; the proxy printed: {self.kill()}"
+        admin = _ADMIN.search(banner)
+        assert admin is not None
+        others = _URL.findall(banner.replace(self.origin, "").replace(admin[0], ""))
+        hosts = (self.host, f"[{self.host}]")
+        ports = [int(port) for host, port in others if host in hosts]
+        assert ports, f"no address of the proxy in the banner: {banner}"
+        return ports[0], int(admin[1])
+
+
+def _environment() -> dict[str, str]:
+    """Ours, with the package under test on the path and none of the proxy's own variables."""
+    environment = {k: v for k, v in os.environ.items() if k not in _OWN_VARIABLES}
+    environment["PYTHONFAULTHANDLER"] = "1"
+    spec = importlib.util.find_spec("caching_proxy")
+    assert spec is not None and spec.origin is not None, "caching_proxy is not importable"
+    package = str(Path(spec.origin).parent.parent)
+    inherited = environment.get("PYTHONPATH")
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [package, inherited]))
+    return environment

@@ -1,0 +1,477 @@
+"""Origins that are unreachable, broken, slow or malicious."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from contextlib import closing, suppress
+
+import pytest
+
+from .support.cache_status import ours
+from .support.messages import IncompleteError, PeerResetError, Response
+from .support.proxy import ProxyProcess
+from .support.raw_client import RawClient
+from .support.scripted_origin import Exchange, Script, ScriptedOrigin, answer, fresh
+from .support.stand import Stand, StartProxy
+
+HEAD = b"HTTP/1.1 200 OK\r\nCache-Control: max-age=600\r\n"
+
+
+def _check_error(response: Response, *statuses: int) -> None:
+    """A short plain answer of our own that tells why."""
+    assert response.status in statuses, response
+    assert response.fields["content-type"].startswith("text/plain")
+    assert 0 < response.size < 1000
+    assert response.cache == "MISS"
+    assert "date" in response.fields
+    status = ours(response)
+    assert "hit" not in status and status.get("detail"), status
+
+
+# --- no connection --------------------------------------------------------------------------------
+
+
+def _closed_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def test_refused(start_proxy: StartProxy) -> None:
+    proxy = start_proxy(origin=f"http://127.0.0.1:{_closed_port()}")
+    with proxy.client() as client:
+        for method in ("GET", "POST", "HEAD"):
+            response = client.request(method, "/")
+            assert response.status == 502
+        _check_error(client.get("/"), 502)
+
+
+def test_unresolvable(start_proxy: StartProxy) -> None:
+    proxy = start_proxy("--connect-timeout", "5s", origin="http://no-such-host.invalid")
+    _check_error(proxy.get("/"), 502, 504)
+
+
+def test_recovers_when_the_origin_appears(start_proxy: StartProxy) -> None:
+    port = _closed_port()
+    proxy = start_proxy(origin=f"http://127.0.0.1:{port}")
+    assert proxy.get("/").status == 502
+    with socket.create_server(("127.0.0.1", port)) as listener:
+        listener.settimeout(10)
+        with proxy.client() as client:
+            client.send(client.head("GET", "/"))
+            with closing(listener.accept()[0]) as connection:
+                connection.sendall(fresh(b"back"))
+                assert client.response().body == b"back"
+
+
+def test_a_connection_that_is_never_accepted(start_proxy: StartProxy) -> None:
+    """A listener whose backlog is full: connecting takes longer than --connect-timeout."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        address = listener.getsockname()
+        fillers = [socket.socket() for _ in range(8)]
+        for filler in fillers:
+            filler.setblocking(False)
+            filler.connect_ex(address)
+        proxy = start_proxy("--connect-timeout", "300ms", origin=f"http://127.0.0.1:{address[1]}")
+        _check_error(proxy.get("/"), 502, 504)
+        for filler in fillers:
+            filler.close()
+
+
+# --- answers that are none ------------------------------------------------------------------------
+
+GARBAGE = {
+    "text": b"hello there\r\n\r\n",
+    "HTML": b"<html><body>hello</body></html>",
+    "TLS": b"\x15\x03\x01\x00\x02\x02\x0a",
+    "zeros": bytes(100),
+    "SSH": b"SSH-2.0-OpenSSH_9.2\r\n",
+    "a request": b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+    "HTTP/2": b"\x00\x00\x12\x04\x00\x00\x00\x00\x00" + bytes(18),
+    "version": b"HTTP/2.0 200 OK\r\nContent-Length: 2\r\n\r\nok",
+    "no status": b"HTTP/1.1\r\nContent-Length: 2\r\n\r\nok",
+    "status of two digits": b"HTTP/1.1 20 OK\r\nContent-Length: 2\r\n\r\nok",
+    "status of four digits": b"HTTP/1.1 2000 OK\r\nContent-Length: 2\r\n\r\nok",
+    "status 000": b"HTTP/1.1 000 OK\r\nContent-Length: 2\r\n\r\nok",
+    "status in letters": b"HTTP/1.1 abc OK\r\nContent-Length: 2\r\n\r\nok",
+    "NUL in a value": HEAD + b"X: a\x00b\r\nContent-Length: 2\r\n\r\nok",
+    "CR in a value": HEAD + b"X: a\rb\r\nContent-Length: 2\r\n\r\nok",
+    "space in a name": HEAD + b"X Y: b\r\nContent-Length: 2\r\n\r\nok",
+    "no colon": HEAD + b"nothing\r\nContent-Length: 2\r\n\r\nok",
+    "CR in the reason": b"HTTP/1.1 200 O\rK\r\nContent-Length: 2\r\n\r\nok",
+}
+AMBIGUOUS = {
+    "two lengths": b"Content-Length: 2\r\nContent-Length: 3\r\n",
+    "a list of lengths": b"Content-Length: 2, 3\r\n",
+    "signed length": b"Content-Length: +2\r\n",
+    "negative length": b"Content-Length: -2\r\n",
+    "hexadecimal length": b"Content-Length: 0x2\r\n",
+    "length in words": b"Content-Length: two\r\n",
+    "length beyond 64 bits": b"Content-Length: 18446744073709551618\r\n",
+    "length and chunked": b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n",
+    "chunked and length": b"Transfer-Encoding: chunked\r\nContent-Length: 2\r\n",
+    "unknown coding": b"Transfer-Encoding: x\r\n",
+    "gzip": b"Transfer-Encoding: gzip\r\n",
+    "gzip, chunked": b"Transfer-Encoding: gzip, chunked\r\n",
+    "chunked, gzip": b"Transfer-Encoding: chunked, gzip\r\n",
+    "chunked twice": b"Transfer-Encoding: chunked, chunked\r\n",
+}
+
+
+def _refused_answer(stand: Stand, target: str, sent: bytes) -> None:
+    def send(exchange: Exchange) -> None:
+        exchange.send(sent)
+        exchange.half_close()
+        exchange.wait_for_close()
+
+    stand.origin.on(target, send, fresh(b"good"))
+    _check_error(stand.proxy.get(target), 502)
+    assert [stand.proxy.get(target).cache for _ in range(2)] == ["MISS", "HIT"]
+    assert stand.proxy.get(target).body == b"good"
+
+
+@pytest.mark.parametrize("case", GARBAGE)
+def test_garbage(stand: Stand, case: str) -> None:
+    _refused_answer(stand, f"/garbage/{list(GARBAGE).index(case)}", GARBAGE[case])
+
+
+@pytest.mark.parametrize("case", AMBIGUOUS)
+def test_ambiguous_framing(stand: Stand, case: str) -> None:
+    """RFC 9112 6.3: a proxy answers 502 and closes."""
+    sent = HEAD + AMBIGUOUS[case] + b"\r\n2\r\nok\r\n0\r\n\r\n"
+    _refused_answer(stand, f"/ambiguous/{list(AMBIGUOUS).index(case)}", sent)
+
+
+def test_the_same_length_twice_is_one_or_refused(stand: Stand) -> None:
+    lines = b"Content-Length: 2\r\nContent-Length: 2\r\n"
+    stand.origin.on("/same-length", HEAD + lines + b"\r\nok")
+    response = stand.proxy.get("/same-length")
+    assert (response.status, response.body) == (200, b"ok") or response.status == 502
+
+
+@pytest.mark.parametrize("sent", [b"", b"HTTP/1.1 2", HEAD])
+@pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
+def test_an_end_instead_of_a_head(stand: Stand, sent: bytes, reset: bool) -> None:
+    def end(exchange: Exchange) -> None:
+        exchange.send(sent)
+        if reset:
+            exchange.reset()
+        exchange.close()
+
+    target = f"/end/{len(sent)}/{reset}"
+    stand.origin.on(target, end)
+    for method in ("GET", "POST"):
+        _check_error(stand.proxy.request(method, target), 502)
+    assert stand.proxy.get("/next").status == 200
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        HEAD + b"X: " + b"x" * 1_000_000 + b"\r\n\r\n",
+        HEAD + b"X: y\r\n" * 200_000 + b"\r\n",
+        b"HTTP/1.1 200 " + b"x" * 1_000_000,
+    ],
+    ids=["value", "lines", "reason"],
+)
+def test_head_too_large(stand: Stand, head: bytes) -> None:
+    _refused_answer(stand, f"/large/{len(head)}", head)
+
+
+def test_endless_interim_responses(stand: Stand) -> None:
+    def endless(exchange: Exchange) -> None:
+        while True:
+            exchange.send(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" * 100)
+
+    stand.origin.on("/interim", endless)
+    with stand.proxy.client() as client:
+        client.send(client.head("GET", "/interim"))
+        with suppress(IncompleteError):
+            assert client.response().status == 502
+    assert stand.proxy.get("/next").status == 200
+
+
+# --- slow origins ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sent", [b"", b"HTTP/1.1 200", HEAD, b"HTTP/1.1 103 Early Hints\r\n\r\n"])
+def test_slow_head(start_proxy: StartProxy, origin: ScriptedOrigin, sent: bytes) -> None:
+    def slow(exchange: Exchange) -> None:
+        exchange.send(sent)
+        exchange.wait_for_close()
+
+    proxy = start_proxy("--origin-head-timeout", "500ms")
+    origin.on("/slow", slow)
+    _check_error(proxy.get("/slow"), 504)
+    origin.connections[0].wait_closed()
+    assert proxy.get("/next").body == b"/next"
+
+
+def test_stalled_body(start_proxy: StartProxy, origin: ScriptedOrigin) -> None:
+    def stall(exchange: Exchange) -> None:
+        exchange.send(HEAD + b"Content-Length: 10\r\n\r\nhello")
+        exchange.wait_for_close()
+
+    proxy = start_proxy("--origin-body-timeout", "500ms")
+    origin.on("/stalled", stall, fresh(b"whole"))
+    with proxy.client() as client:
+        with pytest.raises(IncompleteError) as cut:
+            client.get("/stalled")
+        assert cut.value.body == b"hello"
+    assert (proxy.get("/stalled").cache, proxy.get("/stalled").cache) == ("MISS", "HIT")
+
+
+# --- break-off in the body ------------------------------------------------------------------------
+
+
+def _break_off(sent: bytes, arrived: threading.Event, *, reset: bool) -> Script:
+    def script(exchange: Exchange) -> None:
+        exchange.send(sent)
+        exchange.wait(arrived, "the client to get the first part")
+        if reset:
+            exchange.reset()
+        exchange.close()
+
+    return script
+
+
+FRAMINGS = {
+    "length": b"Content-Length: 100\r\n\r\nhello",
+    "chunked": b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
+    "broken chunk": b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nzzz\r\n",
+}
+
+
+@pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
+@pytest.mark.parametrize("control", ["max-age=600", "no-store"])
+@pytest.mark.parametrize("framing", FRAMINGS)
+def test_break_off_shows(stand: Stand, framing: str, control: str, reset: bool) -> None:
+    target = f"/break/{framing.split()[-1]}/{control}/{reset}/{len(framing)}"
+    head = f"HTTP/1.1 200 OK\r\nCache-Control: {control}\r\n".encode()
+    arrived = threading.Event()
+    stand.origin.on(target, _break_off(head + FRAMINGS[framing], arrived, reset=reset), fresh(b"x"))
+    with stand.proxy.client() as client:
+        client.send(client.head("GET", target))
+        response = client.response_head()
+        arrived.set()
+        with pytest.raises(IncompleteError) as cut:
+            client.finish(response)
+        assert cut.value.body in (b"hello", b"")
+    assert stand.proxy.get(target).cache == "MISS"
+
+
+@pytest.mark.parametrize("framing", ["chunked", "broken chunk"])
+def test_break_off_shows_to_http_1_0_clients(stand: Stand, framing: str) -> None:
+    """Their body ends with the connection: only a reset tells them that it is not whole."""
+    target = f"/break10/{len(framing)}"
+    arrived = threading.Event()
+    stand.origin.on(target, _break_off(HEAD + FRAMINGS[framing], arrived, reset=False))
+    with stand.proxy.client() as client:
+        client.send(client.head("GET", target, version="1.0"))
+        response = client.response_head()
+        arrived.set()
+        with pytest.raises(PeerResetError):
+            client.finish(response)
+
+
+def test_break_off_shows_to_every_reader(stand: Stand) -> None:
+    arrived = threading.Event()
+    script = _break_off(HEAD + FRAMINGS["length"], arrived, reset=False)
+    stand.origin.on("/many-readers", script)
+    clients = [stand.proxy.client() for _ in range(5)]
+    for client in clients:
+        client.send(client.head("GET", "/many-readers"))
+    heads = [clients[0].response_head()]
+    arrived.set()
+    with pytest.raises(IncompleteError):
+        clients[0].finish(heads[0])
+    for client in clients[1:]:
+        with pytest.raises(IncompleteError):
+            client.response()
+    for client in clients:
+        client.close()
+
+
+# --- 1xx ------------------------------------------------------------------------------------------
+
+HINTS = b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\nConnection: X\r\nX: y\r\n\r\n"
+
+
+def test_early_hints_are_relayed_before_the_answer(stand: Stand) -> None:
+    arrived = threading.Event()
+
+    def hint(exchange: Exchange) -> None:
+        exchange.send(HINTS)
+        exchange.wait(arrived, "the client to get the hints")
+        exchange.send(fresh(b"content"))
+
+    stand.origin.on("/hints", hint)
+    with stand.proxy.client() as client:
+        client.send(client.head("GET", "/hints"))
+        hints = client.response_head()
+        assert (hints.status, hints.fields["link"]) == (103, "</a.css>; rel=preload")
+        assert "x" not in hints.fields
+        arrived.set()
+        assert client.response().body == b"content"
+    assert stand.proxy.get("/hints").interim == []
+
+
+def test_several_interim_responses(stand: Stand) -> None:
+    stand.origin.on("/several", b"HTTP/1.1 102 Processing\r\n\r\n" + HINTS * 2 + fresh(b"content"))
+    response = stand.proxy.get("/several")
+    assert [interim.status for interim in response.interim] == [102, 103, 103]
+    assert response.body == b"content"
+
+
+def test_no_interim_response_for_http_1_0(stand: Stand) -> None:
+    stand.origin.on("/hints10", HINTS + fresh(b"content"))
+    with stand.proxy.client() as client:
+        client.send(client.head("GET", "/hints10", version="1.0"))
+        response = client.response()
+        assert (response.interim, response.body) == ([], b"content")
+
+
+# --- pooled connections ---------------------------------------------------------------------------
+
+
+def _stale(stand: Stand, ending: Script) -> None:
+    """Leave exactly one pooled connection, which ends when the next request comes on it."""
+    stand.origin.on("/stale", ending, answer("200 OK", {"Cache-Control": "no-store"}, b"fresh one"))
+    assert stand.proxy.get("/first").status == 200
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
+@pytest.mark.parametrize("ending", [Exchange.close, Exchange.reset], ids=["closed", "reset"])
+def test_stale_connection_is_replaced_once(
+    proxy: ProxyProcess, origin: ScriptedOrigin, method: str, ending: Script
+) -> None:
+    _stale(Stand(origin, proxy), ending)
+    assert proxy.request(method, "/stale").status == 200
+    assert len(origin.seen("/stale")) == 2
+    assert len(origin.connections) == 2
+
+
+@pytest.mark.parametrize("ending", [Exchange.close, Exchange.reset], ids=["closed", "reset"])
+def test_post_on_a_stale_connection_is_not_repeated(
+    proxy: ProxyProcess, origin: ScriptedOrigin, ending: Script
+) -> None:
+    """RFC 9112 9.3.1: the origin may have acted on it."""
+    _stale(Stand(origin, proxy), ending)
+    _check_error_of_post(proxy.request("POST", "/stale", {}, b"pay"))
+    assert len(origin.seen("/stale")) == 1
+
+
+def _check_error_of_post(response: Response) -> None:
+    assert response.status == 502
+    assert ours(response).get("detail")
+
+
+def test_a_retry_is_not_repeated(proxy: ProxyProcess, origin: ScriptedOrigin) -> None:
+    origin.on("/stale", Exchange.close)
+    proxy.get("/first")
+    _check_error(proxy.get("/stale"), 502)
+    assert len(origin.seen("/stale")) == 2
+
+
+def test_a_connection_that_ended_while_idle_is_not_used(
+    proxy: ProxyProcess, origin: ScriptedOrigin
+) -> None:
+    """Even for POST: the proxy has seen the end before."""
+
+    def end_later(exchange: Exchange) -> None:
+        exchange.send(answer("200 OK", {"Cache-Control": "no-store"}, b"x"))
+        exchange.half_close()
+        exchange.wait_for_close()
+
+    origin.on("/first", end_later)
+    proxy.get("/first")
+    origin.connections[0].wait_closed()
+    assert proxy.request("POST", "/second", {}, b"pay").status == 200
+    assert len(origin.seen("/second")) == 1
+
+
+def test_connections_are_pooled(proxy: ProxyProcess, origin: ScriptedOrigin) -> None:
+    for n in range(5):
+        proxy.get(f"/{n}")
+        proxy.request("POST", f"/{n}", {}, b"x")
+    assert len(origin.connections) == 1
+
+
+def test_connection_close_from_the_origin_is_heeded(
+    proxy: ProxyProcess, origin: ScriptedOrigin
+) -> None:
+    origin.on("/close", answer("200 OK", {"Connection": "close"}, b"x"))
+    assert "close" not in (proxy.get("/close").fields.get("connection") or "")
+    origin.connections[0].wait_closed()
+    proxy.get("/next")
+    assert len(origin.connections) == 2
+
+
+def test_an_http_1_0_origin(proxy: ProxyProcess, origin: ScriptedOrigin) -> None:
+    origin.on("/", fresh(b"old").replace(b"HTTP/1.1", b"HTTP/1.0"))
+    with proxy.client() as client:
+        response = client.get("/")
+        assert (response.version, response.body) == ("HTTP/1.1", b"old")
+        assert client.get("/next").status == 200
+    origin.connections[0].wait_closed()
+
+
+# --- bytes that belong to nothing -----------------------------------------------------------------
+
+POISON = answer("200 OK", {"Cache-Control": "max-age=600"}, b"poison")
+LENGTH = answer("200 OK", {"Cache-Control": "no-store"}, b"good")
+CHUNKED = answer("200 OK", {"Transfer-Encoding": "chunked", "Cache-Control": "no-store"})
+CHUNKS = b"4\r\ngood\r\n0\r\n\r\n"
+EXTRA = {
+    "response after length": ("GET", LENGTH, POISON),
+    "response after chunks": ("GET", CHUNKED + CHUNKS, POISON),
+    "a single byte": ("GET", LENGTH, b"\n"),
+    "body of 204": ("GET", answer("204 No Content"), b"poison"),
+    "body of 304": ("GET", answer("304 Not Modified"), b"poison"),
+    "body of HEAD": ("HEAD", LENGTH.removesuffix(b"good"), b"good"),
+    "response after HEAD": ("HEAD", LENGTH.removesuffix(b"good"), POISON),
+    "chunks after HEAD": ("HEAD", CHUNKED, CHUNKS),
+}
+
+
+@pytest.mark.parametrize("case", EXTRA)
+@pytest.mark.parametrize("later", [False, True], ids=["at once", "later"])
+def test_extra_bytes_close_the_connection_and_are_never_served(
+    proxy: ProxyProcess, origin: ScriptedOrigin, case: str, later: bool
+) -> None:
+    method, good, extra = EXTRA[case]
+    answered = threading.Event()
+
+    def send(exchange: Exchange) -> None:
+        if later:
+            exchange.send(good)
+            exchange.wait(answered, "the client to get its answer")
+            exchange.send(extra)
+        else:
+            exchange.send(good + extra)
+        exchange.wait_for_close()
+
+    origin.on("/extra", send)
+    with proxy.client() as client:
+        assert client.request(method, "/extra").body in (b"good", b"")
+        answered.set()
+        origin.served_on[0].wait_closed()
+        for n in range(5):
+            assert client.get(f"/victim/{n}").body == f"/victim/{n}".encode()
+            assert client.request("HEAD", f"/victim/{n}").status == 200
+    assert len(origin.connections) == 2, "what follows is pooled again"
+
+
+def test_bytes_before_any_request(start_proxy: StartProxy) -> None:
+    """An origin that talks first is not answering what it has not been asked."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(10)
+        proxy = start_proxy(origin=f"http://127.0.0.1:{listener.getsockname()[1]}")
+        with RawClient(proxy.address) as client:
+            client.send(client.head("GET", "/"))
+            with closing(listener.accept()[0]) as connection:
+                connection.sendall(b"220 mail.example ESMTP\r\n")
+                assert client.response().status == 502
