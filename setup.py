@@ -5,8 +5,10 @@ from __future__ import annotations
 import multiprocessing
 import os
 import sys
+import zlib
 from pathlib import Path
 
+import Cython
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 
@@ -19,6 +21,8 @@ DIRECTIVES = {
     "cdivision": True,
     "nonecheck": True,
 }
+# cythonize sees that a source has changed, but not that the directives or Cython have.
+VARIANT = zlib.crc32(f"{Cython.__version__} {DIRECTIVES}".encode())
 JOBS = os.cpu_count() or 1
 FORKS = sys.platform == "linux" and multiprocessing.get_start_method() == "fork"
 
@@ -33,7 +37,7 @@ os.chdir(Path(__file__).resolve().parent)
 setup(
     ext_modules=cythonize(
         [extension(source) for source in sorted(Path("src/caching_proxy").rglob("*.pyx"))],
-        build_dir="build/cython",
+        build_dir=f"build/cython-{VARIANT:08x}",
         compiler_directives=DIRECTIVES,
         nthreads=JOBS if FORKS else 0,
         quiet=True,

@@ -280,6 +280,12 @@ class Settings(StoreSettings):
         CACHE,
         "The same for 404, 405, 410, 414 and 501.",
     )
+    stale_if_error: float = setting(
+        HOUR,
+        kinds.seconds(0, kinds.FOREVER),
+        CACHE,
+        "How long after its freshness a response may answer while the origin fails.",
+    )
     normalize_path: bool = setting(
         False,
         kinds.SWITCH,

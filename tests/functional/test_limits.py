@@ -5,15 +5,12 @@ from __future__ import annotations
 import contextlib
 import resource
 import select
-import signal
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import pytest
 
-from .support.messages import IncompleteError
 from .support.proxy import ProxyProcess
 from .support.raw_client import RawClient
 from .support.scripted_origin import Exchange, ScriptedOrigin, answer, fresh
@@ -42,14 +39,16 @@ def test_oldest_idle_connection_gives_way(
     start_proxy: StartProxy, origin: ScriptedOrigin, option: str
 ) -> None:
     proxy = start_proxy(option, "4")
+    origin.on("/aging", fresh())
     with ExitStack() as stack:
         clients = _idle(stack, proxy, 4)
-        clients[0].get("/used-again")
+        used = clients[1]
+        wait_until(lambda: int(used.get("/aging").fields.get("age") or 0), "the others to grow old")
         newcomer = stack.enter_context(proxy.client())
         assert newcomer.get("/newcomer").status == 200
-        clients[1].expect_closed()
-        assert [client.ended() for client in clients] == [False, True, False, False]
-        assert clients[0].get("/still").status == 200
+        wait_until(lambda: any(client.ended() for client in clients), "one of them to be closed")
+        assert [client.ended() for client in clients].count(True) == 1
+        assert used.get("/still").status == 200
 
 
 @pytest.mark.parametrize("option", ["--max-connections", "--max-connections-per-client"])
@@ -91,7 +90,7 @@ def test_limit_per_client_leaves_room_for_others(
         assert not any(client.ended() for client in ours + others)
         third = stack.enter_context(proxy.client(source="127.0.0.2"))
         assert third.get("/third").status == 200
-        others[0].expect_closed()
+        wait_until(lambda: any(client.ended() for client in others), "one of them to be closed")
         assert not any(client.ended() for client in ours)
 
 
@@ -102,7 +101,6 @@ def test_running_out_of_descriptors(start_proxy: StartProxy, origin: ScriptedOri
         for n in range(300):
             client = stack.enter_context(proxy.client())
             client.send(client.head("GET", f"/crowd/{n}"))
-        assert proxy.get("/served").status in (200, 503)
         assert proxy.stats()["connections"] <= 100
     wait_until(lambda: proxy.get("/afterwards").status == 200, "room after the crowd has gone")
     origin.on("/big", fresh(bytes(MB)))
@@ -348,6 +346,7 @@ def test_client_gone_after_more_than_half_of_a_storable_body(
         client.send(client.head("GET", "/storable"))
         client.response_head()
         client.stream.pass_on(600 * KB, lambda piece: None, "more than half of it")
+        client.reset()
     wait_until(lambda: proxy.stats()["connections"] == 0, "the proxy to see the client go")
     went_on.set()
     wait_until(lambda: proxy.stats()["entries"] == 1, "the response to be stored")
@@ -367,6 +366,7 @@ def test_client_gone_before_half_of_a_storable_body(
     with proxy.client() as client:
         client.send(client.head("GET", "/storable"))
         client.response_head()
+        client.reset()
     origin.served_on[0].wait_closed()
     assert proxy.get("/storable").body == b"again"
 
@@ -382,101 +382,10 @@ def test_a_fetch_goes_on_for_the_other_reader(
             for client in (leaves, stays):
                 client.send(client.head("GET", "/storable"))
                 response = client.response_head()
+            leaves.reset()
         wait_until(lambda: proxy.stats()["connections"] == 1, "the proxy to see a client go")
         went_on.set()
         assert stays.finish(response).size == MB
-
-
-# --- the end --------------------------------------------------------------------------------------
-
-
-def _running(proxy: ProxyProcess, origin: ScriptedOrigin, released: threading.Event) -> RawClient:
-    """A client whose exchange runs until the event."""
-
-    def slow(exchange: Exchange) -> None:
-        exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfirst")
-        exchange.wait(released, "the test")
-        exchange.send(b"later")
-
-    origin.on("/running", slow)
-    client = proxy.client()
-    client.send(client.head("GET", "/running"))
-    return client
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_drain(start_proxy: StartProxy, origin: ScriptedOrigin, number: signal.Signals) -> None:
-    """Idle connections close, what runs is finished, nothing new is taken, exit status 0."""
-    proxy = start_proxy("--grace", "10m")
-    released = threading.Event()
-    with proxy.client() as idle, _running(proxy, origin, released) as client:
-        assert idle.get("/idle").status == 200
-        head = client.response_head()
-        proxy.process.send_signal(number)
-        idle.expect_closed()
-        with pytest.raises(ConnectionRefusedError):
-            _connect_until_refused(proxy)
-        released.set()
-        assert client.finish(head).body == b"firstlater"
-        client.expect_closed()
-        assert proxy.wait() == 0
-
-
-def _connect_until_refused(proxy: ProxyProcess) -> None:
-    end = time.monotonic() + DEADLINE
-    while time.monotonic() < end:
-        proxy.client().close()
-
-
-def test_a_request_while_draining_is_answered_with_close(
-    start_proxy: StartProxy, origin: ScriptedOrigin
-) -> None:
-    """A head begun before the signal counts as running."""
-    proxy = start_proxy("--grace", "10m")
-    with proxy.client() as client:
-        head = client.head("GET", "/begun")
-        client.send(head[:10])
-        proxy.barrier()
-        proxy.terminate()
-        with pytest.raises(ConnectionRefusedError):
-            _connect_until_refused(proxy)
-        client.send(head[10:])
-        response = client.response()
-        assert response.status == 200 and "close" in response.fields["connection"]
-        client.expect_closed()
-    assert proxy.wait() == 0
-
-
-def test_grace_is_bounded(start_proxy: StartProxy, origin: ScriptedOrigin) -> None:
-    proxy = start_proxy("--grace", "300ms")
-    with _running(proxy, origin, threading.Event()) as client:
-        head = client.response_head()
-        proxy.terminate()
-        with pytest.raises(IncompleteError):
-            client.finish(head)
-        assert proxy.wait() == 0
-
-
-def test_a_second_signal_ends_it_at_once(start_proxy: StartProxy, origin: ScriptedOrigin) -> None:
-    proxy = start_proxy("--grace", "10m")
-    with _running(proxy, origin, threading.Event()) as client:
-        client.response_head()
-        proxy.terminate()
-        with pytest.raises(ConnectionRefusedError):
-            _connect_until_refused(proxy)
-        proxy.terminate()
-        proxy.wait()
-        assert "Traceback" not in proxy.kill()
-
-
-def test_idle_proxy_ends(start_proxy: StartProxy, origin: ScriptedOrigin) -> None:
-    proxy = start_proxy("--grace", "10m")
-    with ExitStack() as stack:
-        for client in [stack.enter_context(proxy.client()) for _ in range(50)]:
-            assert client.get("/").status == 200
-        stack.enter_context(proxy.client())
-        proxy.terminate()
-        assert proxy.wait() == 0
 
 
 def test_many_clients_come_and_go(start_proxy: StartProxy, site: Site) -> None:

@@ -280,20 +280,27 @@ def test_expect_continue(stand: Stand, spelling: str) -> None:
     assert stand.origin.seen("/go")[0].body == b"hello"
 
 
-def test_expect_continue_when_the_origin_continues_itself(stand: Stand) -> None:
-    def goes_on(exchange: Exchange) -> None:
-        if "expect" in exchange.request.fields:
-            exchange.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+def test_a_client_that_waits_for_100_is_not_slow(
+    start_proxy: StartProxy, origin: ScriptedOrigin
+) -> None:
+    """The origin takes its time; meanwhile --min-rate ends a client that is slow indeed."""
+    proxy = start_proxy("--min-rate", "10KB", "--body-timeout", "10m")
+    released = threading.Event()
+
+    def hesitate(exchange: Exchange) -> None:
+        exchange.wait(released, "the slow client to be ended")
         exchange.send(answer("200 OK", {}, exchange.read_body()))
 
-    stand.origin.on("/itself", goes_on)
-    with stand.proxy.client() as client:
+    origin.on("/hesitates", hesitate)
+    with proxy.client() as client, proxy.client() as slow:
         fields = {"Content-Length": "5", "Expect": "100-continue"}
-        client.send(client.head("POST", "/itself", fields))
+        client.send(client.head("POST", "/hesitates", fields))
+        slow.send(slow.head("POST", "/slow", {"Content-Length": "5"}))
+        slow.refusal("POST")
+        released.set()
         assert client.response_head("POST").status == 100
         client.send(b"hello")
-        response = client.response("POST")
-        assert (response.body, response.interim) == (b"hello", [])
+        assert client.response("POST").body == b"hello"
 
 
 def test_expect_continue_when_the_body_comes_at_once(stand: Stand) -> None:

@@ -30,19 +30,20 @@ cdef class Variants:
         self.plain = self.of(None, None, None)
 
     cdef Variant find(self, bytes raw):
-        """The remembered Variant for the three raw values, each ended by LF (absent: empty), or None."""
+        """The remembered Variant for the three raw values, each with "=" before and LF behind it (absent: LF alone)."""
         return self.memo.get(raw)
 
     cpdef Variant of(self, bytes accept, bytes accept_encoding, bytes accept_language):
         """The Variant for these values as they came (None: absent)."""
-        cdef bytes raw = b"%b\n%b\n%b\n" % (accept or b"", accept_encoding or b"", accept_language or b"")
+        cdef bytes raw = b"".join([b"\n" if value is None else b"=%b\n" % value
+                                  for value in (accept, accept_encoding, accept_language)])
         cdef Variant variant = self.memo.get(raw)
         if variant is not None:
             return variant
         variant = Variant.__new__(Variant)
-        variant.accept = normalise_accept(accept) if accept else None
-        variant.accept_encoding = normalise_accept_encoding(accept_encoding) if accept_encoding else None
-        variant.accept_language = normalise_accept_language(accept_language) if accept_language else None
+        variant.accept = None if accept is None else normalise_accept(accept)
+        variant.accept_encoding = None if accept_encoding is None else normalise_accept_encoding(accept_encoding)
+        variant.accept_language = None if accept_language is None else normalise_accept_language(accept_language)
         variant.text = b"%b\n%b\n%b" % (
             variant.accept or b"", variant.accept_encoding or b"", variant.accept_language or b"")
         if len(self.memo) >= MEMO_ENTRIES:

@@ -23,7 +23,7 @@ cdef class BodyDecoder:
     cdef BodyDecoder begin(Framing framing, int64_t length)
     cdef Py_ssize_t feed(self, bytes data, Py_ssize_t at, list out) except -1
     cdef Py_ssize_t feed_chunked(self, bytes data, Py_ssize_t at, list out) except -1
-    cdef int next_state(self, uint8_t octet) noexcept nogil
-    cdef int size_digit(self, uint8_t octet) noexcept nogil
-    cdef int extension(self, uint8_t octet) noexcept nogil
-    cdef int trailer(self, uint8_t octet) noexcept nogil
+    cdef int next_state(self, uint8_t octet) noexcept
+    cdef int size_digit(self, uint8_t octet) noexcept
+    cdef int extension(self, uint8_t octet) noexcept
+    cdef int trailer(self, uint8_t octet) noexcept

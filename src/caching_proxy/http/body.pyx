@@ -115,7 +115,7 @@ cdef class BodyDecoder:
             at += 1
         return at
 
-    cdef int next_state(self, uint8_t octet) noexcept nogil:
+    cdef int next_state(self, uint8_t octet) noexcept:
         """The state behind `octet`, which is not chunk data. RFC 9112 7.1, 7.1.1, 7.1.2."""
         cdef int state = self.state
         if state == SIZE:
@@ -133,7 +133,7 @@ cdef class BodyDecoder:
             return self.trailer(octet)
         return self.extension(octet)
 
-    cdef int size_digit(self, uint8_t octet) noexcept nogil:
+    cdef int size_digit(self, uint8_t octet) noexcept:
         cdef int digit = hex_digit(octet)
         if digit < 0:
             if self.part == 0:
@@ -148,7 +148,7 @@ cdef class BodyDecoder:
         self.remaining = self.remaining * 16 + digit
         return SIZE
 
-    cdef int extension(self, uint8_t octet) noexcept nogil:
+    cdef int extension(self, uint8_t octet) noexcept:
         cdef int state = self.state
         if state == QUOTED:
             if octet == c'"':
@@ -172,7 +172,7 @@ cdef class BodyDecoder:
             return EXTENSION_VALUE
         return after_extension_part(octet)
 
-    cdef int trailer(self, uint8_t octet) noexcept nogil:
+    cdef int trailer(self, uint8_t octet) noexcept:
         cdef int state = self.state
         if state == TRAILER:
             if octet == c"\r":

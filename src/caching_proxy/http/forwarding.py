@@ -10,7 +10,14 @@ from typing import Literal
 from caching_proxy.http.section import FieldSection
 
 _UNKNOWN = b"unknown"  # RFC 7239 6.2; Squid writes it into X-Forwarded-For as well
-_IS_TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_IS_TOKEN = re.compile(_TOKEN)
+_IS_SCHEME = re.compile(rb"[a-z][a-z0-9+.-]*")
+# A parameter of Forwarded with what separates it from the next; a comma begins a new element.
+_PARAMETER = re.compile(
+    rb"(" + _TOKEN + rb")=(" + _TOKEN + rb'|"(?:[^"\\]|\\.)*")([ \t]*(?:[,;][ \t,;]*|\Z))',
+    re.DOTALL,
+)
 _MAPPED = IPv6Network("::ffff:0:0/96")
 
 
@@ -24,46 +31,66 @@ def forwarding_lines(
     """The field lines to send upstream, ready for the wire, in place of all that came.
 
     `peer` is the client's address, "" on a unix socket; `host` is a valid authority, or None when
-    the origin is not to learn it. What a trusted peer sent is kept: addresses and Forwarded are
-    appended to; X-Forwarded-Proto and -Host tell of the first hop, so they stay as they came.
+    the origin is not to learn it. Of a trusted peer the addresses that it tells are kept, and the
+    scheme (`told_scheme`). No other word on hosts and schemes goes upstream, since it could change
+    the answer without being in the cache key.
     """
     address = _address(peer)
     node = _UNKNOWN if address is None else str(address).encode()
-    protocol = scheme.encode()
+    protocol = (told_scheme(incoming) if trusted else None) or scheme.encode()
+    told_addresses = incoming.combined(b"x-forwarded-for") if trusted else None
+    told_elements = _told_nodes(incoming) if trusted else []
     element = b"for=%b;proto=%b" % (_forwarded_node(node, address), protocol)
+    host_line = b""
     if host is not None:
         element += b";host=" + (host if _IS_TOKEN.fullmatch(host) else b'"' + host + b'"')
-
-    kept = incoming if trusted else None
-    lines = [
-        b"X-Forwarded-For: " + _appended(kept, b"x-forwarded-for", node),
-        b"X-Forwarded-Proto: " + (_kept(kept, b"x-forwarded-proto") or protocol),
-        b"Forwarded: " + _appended(kept, b"forwarded", element),
-    ]
-    if host is not None:
-        lines.append(b"X-Forwarded-Host: " + (_kept(kept, b"x-forwarded-host") or host))
-    return b"\r\n".join(lines) + b"\r\n"
-
-
-_PROTO = re.compile(rb"proto=\"?([A-Za-z][A-Za-z0-9+.-]*)")
+        host_line = b"X-Forwarded-Host: " + host + b"\r\n"
+    return b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nForwarded: %b\r\n%b" % (
+        told_addresses + b", " + node if told_addresses else node,
+        protocol,
+        b", ".join([*told_elements, element]),
+        host_line,
+    )
 
 
 def told_scheme(incoming: FieldSection) -> bytes | None:
-    """The scheme of the first hop as trusted proxies tell it, in lower case, or None."""
-    told = incoming.combined(b"x-forwarded-proto")
-    if told is None:
-        found = _PROTO.search(incoming.combined(b"forwarded") or b"")
-        told = found[1] if found else b""
-    return told.strip().lower() or None
+    """The scheme that the client used as trusted proxies tell it, in lower case, or None.
+
+    The first one in X-Forwarded-Proto, or without that field in Forwarded.
+    """
+    value = incoming.combined(b"x-forwarded-proto")
+    if value is not None:
+        told = value.partition(b",")[0].strip(b" \t")
+    else:
+        schemes = (element.get(b"proto") for element in _elements(incoming))
+        told = next(filter(None, schemes), b"").strip(b'"')
+    told = told.lower()
+    return told if _IS_SCHEME.fullmatch(told) else None
 
 
-def _kept(kept: FieldSection | None, name: bytes) -> bytes | None:
-    return kept.combined(name) if kept is not None else None
+def _told_nodes(incoming: FieldSection) -> list[bytes]:
+    """The elements of Forwarded reduced to who asked whom."""
+    pairs = [
+        [b"%b=%b" % (name, element[name]) for name in (b"by", b"for") if name in element]
+        for element in _elements(incoming)
+    ]
+    return [b";".join(element) for element in pairs if element]
 
 
-def _appended(kept: FieldSection | None, name: bytes, value: bytes) -> bytes:
-    before = _kept(kept, name)
-    return before + b", " + value if before else value
+def _elements(incoming: FieldSection) -> list[dict[bytes, bytes]]:
+    """The elements of Forwarded (RFC 7239 4), names in lower case; none if it is malformed."""
+    value = (incoming.combined(b"forwarded") or b"").strip(b" \t,;")
+    elements: list[dict[bytes, bytes]] = [{}]
+    at = 0
+    while at < len(value):
+        found = _PARAMETER.match(value, at)
+        if found is None:
+            return []
+        elements[-1].setdefault(found[1].lower(), found[2])
+        if b"," in found[3]:
+            elements.append({})
+        at = found.end()
+    return elements
 
 
 def _forwarded_node(node: bytes, address: IPv4Address | IPv6Address | None) -> bytes:

@@ -39,11 +39,13 @@ cdef class Exchange(Fiber):
     # the answer
     cdef Fetch fetch
     cdef bint keep_alive
+    cdef bint continued               # 100 (Continue) is sent
     cdef bint begun                   # the final response's head is sent
     cdef bint chunked                 # ... in chunked coding
     cdef bint ended                   # ... whole
     cdef bint broken                  # its body is not whole: the client must see that
     cdef int status
+    cdef bint hit                     # ... from the store
     cdef int64_t sent                 # octets of the body
 
     cdef finish(self)

@@ -18,6 +18,8 @@ cdef class ClientConnection(Client):
     cdef bint lingering               # the last response is written; what comes is thrown away
     # time and rate; seconds by Service.clock, 0: none
     cdef double deadline
+    cdef double continue_at           # when 100 (Continue) is sent to a client that waits for it
+    cdef int64_t turn                 # since when it is idle, in Service.turns
     cdef double window
     cdef int64_t window_start
     cdef int64_t received
@@ -34,6 +36,8 @@ cdef class ClientConnection(Client):
     cdef refuse(self, object problem)
     cdef linger(self)
     cdef waits(self, double seconds)
+    cdef rests(self)
+    cdef encourage(self)
     cdef bint idle(self) noexcept
     cdef sweep(self, double now)
     cdef expire(self)

@@ -39,6 +39,7 @@ cdef enum:
     RAW_VARIANT_MAX = 1024    # octets of Accept, Accept-Encoding and Accept-Language that the hit lane takes
 
 cdef double LINGER = 2.0      # seconds that a client gets to read a last response before its connection is reset
+cdef double CONTINUE_AFTER = 1.0  # seconds that the origin has for its own 100 (Continue)
 cdef double RATE_WINDOW = 5.0     # seconds over which --min-rate is an average
 
 
@@ -75,10 +76,10 @@ cdef class ClientConnection(Client):
         service.connections_accepted += 1
         service.per_client[self.peer] = service.per_client.get(self.peer, 0) + 1
         self.waits(service.head_timeout)
-        if len(service.clients) > service.max_connections:
-            make_room(service, self)
-        if 0 < service.max_per_client < service.per_client[self.peer] and self.peer:
-            self.refuse(problems.TOO_MANY_CONNECTIONS)
+        if self.peer and 0 < service.max_per_client < service.per_client[self.peer]:
+            make_room(service, self, self.peer, service.max_per_client)
+        elif len(service.clients) > service.max_connections:
+            make_room(service, self, None, service.max_connections)
 
     def connection_lost(self, error):
         cdef Service service = self.service
@@ -168,8 +169,8 @@ cdef class ClientConnection(Client):
                 self.flush(out)
             if at < size and not self.lingering:
                 self.hold(data[at:])
-            elif self.exchange is None:
-                self.waits(self.service.keepalive_timeout)
+            elif self.exchange is None and not self.lingering:
+                self.rests()
         finally:
             self.processing = False
 
@@ -259,6 +260,8 @@ cdef class ClientConnection(Client):
                 self.exchange = None
                 self.refuse(body.error.problem)
                 return -1
+            if head.expects_continue and body.size == 0:
+                self.continue_at = self.service.clock + CONTINUE_AFTER
         begin(self.exchange)
         return at
 
@@ -296,10 +299,11 @@ cdef class ClientConnection(Client):
     cdef done(self, Exchange exchange):
         self.exchange = None
         self.decoder = None
+        self.continue_at = 0
         if self.service.access_log is not None:
             self.service.access_log.exchange(self.peer, exchange.request.method, exchange.request.target,
                                              exchange.status, exchange.sent,
-                                             "MISS" if exchange.key is not None else "-")
+                                             "HIT" if exchange.hit else "MISS" if exchange.key is not None else "-")
         if self.gone:
             return
         if exchange.broken:
@@ -307,7 +311,7 @@ cdef class ClientConnection(Client):
         elif not exchange.keep_alive:
             self.linger()
         else:
-            self.waits(self.service.keepalive_timeout)
+            self.rests()
             if not self.processing:
                 self.go_on()
 
@@ -370,6 +374,7 @@ cdef class ClientConnection(Client):
         self.pending = None
         self.decoder = None
         self.resume()
+        self.rests()
         self.waits(LINGER)
         if self.ended or self.secure or not self.transport.can_write_eof():
             self.transport.close()
@@ -402,16 +407,32 @@ cdef class ClientConnection(Client):
     cdef waits(self, double seconds):
         self.deadline = self.service.clock + seconds
 
+    cdef rests(self):
+        """Nothing is under way: the time of an idle connection begins."""
+        self.waits(self.service.keepalive_timeout)
+        self.service.turns += 1
+        self.turn = self.service.turns
+
     cdef bint idle(self) noexcept:
         """Whether it only waits for a next request."""
         return self.exchange is None and self.pending is None and self.writable
 
     cdef sweep(self, double now):
         """See to deadlines and rates; called a few times a second."""
+        if self.continue_at and now >= self.continue_at:
+            self.encourage()
         if self.deadline and now >= self.deadline and self.writable:
             self.expire()
         elif not self.writable or self.decoder is not None:
             self.check_rate(now)
+
+    cdef encourage(self):
+        """Send 100 (Continue) where the origin, which was told of the expectation, keeps silent (RFC 9110 10.1.1)."""
+        self.continue_at = 0
+        if self.decoder is not None and self.exchange.body.size == 0 and not self.exchange.continued:
+            self.exchange.continued = True
+            self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self.window = 0
 
     cdef expire(self):
         if self.lingering or self.idle():
@@ -426,7 +447,7 @@ cdef class ClientConnection(Client):
         """End a client that takes or gives fewer octets than --min-rate, or takes none for --send-timeout."""
         cdef double window = RATE_WINDOW if self.service.min_rate else self.service.send_timeout
         cdef int64_t moved = self.received if self.writable else self.written - self.unsent()
-        if self.writable and not self.reading:
+        if self.writable and (not self.reading or self.continue_at):
             self.window = 0
         elif self.window == 0:
             self.window = now
@@ -444,7 +465,7 @@ cdef class ClientConnection(Client):
 
 cdef Variant find_variant(Service service, const char* text, Scan* scan):
     """The Variant of the request just scanned, where one like it was seen before."""
-    cdef char raw[RAW_VARIANT_MAX + 3]
+    cdef char raw[RAW_VARIANT_MAX + 6]
     cdef Py_ssize_t size = 0
     cdef FieldId field
     cdef Span* span
@@ -453,8 +474,9 @@ cdef Variant find_variant(Service service, const char* text, Scan* scan):
             span = &SPANS[scan.where[<int>field]]
             if size + <Py_ssize_t>span.value_size > RAW_VARIANT_MAX:
                 return None
-            memcpy(raw + size, text + span.value, span.value_size)
-            size += span.value_size
+            raw[size] = c"="
+            memcpy(raw + size + 1, text + span.value, span.value_size)
+            size += span.value_size + 1
         raw[size] = c"\n"
         size += 1
     return service.variants.find(PyBytes_FromStringAndSize(raw, size))
@@ -478,19 +500,29 @@ cdef object too_large(Service service, const char* text, Py_ssize_t size):
     return None
 
 
-cdef make_room(Service service, ClientConnection newcomer):
-    """Close the client connections that are idle the longest; without any, refuse the newcomer."""
+cdef make_room(Service service, ClientConnection newcomer, str peer, int limit):
+    """Of all clients (or those at `peer`) close the ones that linger, then those idle the longest, down to `limit`.
+
+    Where that is not enough the newcomer is refused. A few more idle ones go than need to, so that a crowd at the limit
+    is not searched for every newcomer.
+    """
     cdef list idle = []
+    cdef ClientConnection other
+    cdef int number = 0
     for connection in service.clients:
-        if connection is not newcomer and (<ClientConnection>connection).idle() and not (
-                <ClientConnection>connection).lingering:
-            idle.append(((<ClientConnection>connection).deadline, id(connection), connection))
-    if not idle:
-        newcomer.refuse(problems.TOO_MANY_CONNECTIONS)
-        return
+        other = connection
+        if peer is None or other.peer == peer:
+            number += 1
+            if other is not newcomer and (other.lingering or other.idle()):
+                idle.append((not other.lingering, other.turn, other))
     idle.sort()
-    for _, _, connection in idle[:max(1, len(idle) // 32)]:
-        (<ClientConnection>connection).transport.abort()
+    for _, _, connection in idle[:max(number - limit, len(idle) // 32)]:
+        other = connection
+        service.clients.discard(other)
+        other.transport.abort()
+        number -= 1
+    if number > limit:
+        newcomer.refuse(problems.TOO_MANY_CONNECTIONS)
 
 
 def sweep(Service service not None, double now):

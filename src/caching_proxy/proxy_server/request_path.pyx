@@ -31,9 +31,11 @@ from caching_proxy.http.problems import OriginFailed, RequestRefused
 from caching_proxy.http.target import normalise_target, split_absolute
 
 cdef object MISS = Reuse.MISS
+cdef object STALE = Reuse.STALE
 cdef object PASS = Reuse.PASS
 cdef object UNSATISFIABLE = Reuse.UNSATISFIABLE
 cdef tuple FROM_STORE = (Reuse.FRESH, Reuse.STALE_ALLOWED)
+cdef frozenset ERRORS = frozenset((500, 502, 503, 504))     # RFC 5861 4
 # What Cache-Status (RFC 9211) says of each verdict that leads to the origin.
 cdef dict FATES = {
     Reuse.MISS: b"; fwd=uri-miss",
@@ -76,6 +78,9 @@ async def answer(Exchange x):
             await x.changed()
             if x.client.gone:
                 return
+        if may_be_stale(x, entry, verdict):
+            respond_stored(x, entry, stale_fate(fetch))
+            return
         if fetch.error is not None:
             raise fetch.error
         relay_interims(x)
@@ -229,8 +234,14 @@ cdef relay_interims(Exchange x):
     cdef ResponseHead interim
     while x.fetch.interims:
         interim = x.fetch.interims.pop(0)
-        if x.request.minor == 1 and not x.client.gone:
-            x.client.send(interim_head(interim), [])
+        if x.request.minor == 0 or x.client.gone or (interim.status == 100 and not awaits_continue(x)):
+            continue
+        x.continued = x.continued or interim.status == 100
+        x.client.send(interim_head(interim), [])
+
+
+cdef bint awaits_continue(Exchange x):
+    return x.request.expects_continue and not x.continued and x.body.size == 0
 
 
 cdef bytes interim_head(ResponseHead interim):
@@ -259,6 +270,24 @@ cdef own_origins(Exchange x):
     return names
 
 
+cdef bint may_be_stale(Exchange x, Entry entry, object verdict):
+    """Whether the origin failed and a stale response answers instead (RFC 5861 4, RFC 9111 4.2.4)."""
+    cdef Fetch fetch = x.fetch
+    if verdict is not STALE or entry.must_revalidate:
+        return False
+    if time(NULL) - entry.fresh_until > x.service.stale_if_error:
+        return False
+    if fetch.error is not None:
+        return isinstance(fetch.error, OriginFailed)
+    return fetch.head.status in ERRORS
+
+
+cdef bytes stale_fate(Fetch fetch):
+    if fetch.error is None:
+        return b"; fwd=stale; fwd-status=%d" % fetch.head.status
+    return b'; fwd=stale; detail="%b"' % fetch.error.problem.detail.encode()
+
+
 # -- respond
 
 
@@ -269,6 +298,7 @@ cdef respond_stored(Exchange x, Entry entry, bytes fate):
     cdef bint unchanged = False
     cdef bytes head
     x.service.hits += 1
+    x.hit = True
     if entry.frequency < 3:
         entry.frequency += 1
     if (fields.has(F_IF_NONE_MATCH) or fields.has(F_IF_MODIFIED_SINCE)) and entry.status == 200:
@@ -308,7 +338,7 @@ cdef begin_response(Exchange x, bytes fate):
     cdef bint chunked = False
     x.status = head.status
     if bodiless:
-        if head.status == 204:
+        if not x.fetch.is_head:
             length = -1
     elif length < 0 and fill.complete:
         length = fill.size

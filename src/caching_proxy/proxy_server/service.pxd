@@ -54,6 +54,7 @@ cdef class Service:
     cdef object access_log
     cdef Wire wire
     cdef double clock                 # monotonic seconds, as of the last sweep
+    cdef int64_t turns                # counts the times that a client connection became idle
     cdef bint draining
     # counters
     cdef int64_t requests

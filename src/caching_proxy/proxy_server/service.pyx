@@ -23,6 +23,7 @@ cdef class Service:
         self.bodies = Budget(settings.memory)
         self.rules = Rules(TimeToLive(int(settings.cache_ttl), int(settings.negative_ttl)))
         self.max_object = settings.max_object
+        self.stale_if_error = int(settings.stale_if_error)
         self.pool = pool
         self.origin_url = origin.url
         self.base_path = origin.base_path

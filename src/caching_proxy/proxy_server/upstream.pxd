@@ -30,6 +30,7 @@ cdef class UpstreamConnection(Source):
     cdef bint used                    # an exchange was completed on it before
     cdef bint writable
     cdef bint closed
+    cdef bint outdated                # the origin's name leads elsewhere now: not to be kept
     cdef double deadline
 
     cdef begin(self, Receiver receiver, bytes head)
@@ -50,6 +51,7 @@ cdef class Pool:
     cdef set connections
     cdef readonly int64_t opened
     cdef int idle_limit
+    cdef bint asked                   # for a connection, since the last sweep
     cdef Py_ssize_t max_head
     cdef double idle_timeout
     cdef double head_timeout

@@ -199,7 +199,7 @@ cdef class UpstreamConnection(Source):
         cdef Receiver receiver = self.receiver
         self.receiver = None
         self.decoder = None
-        if clean and receiver.sent and self.head.keep_alive and not self.closed:
+        if clean and receiver.sent and self.head.keep_alive and not self.closed and not self.outdated:
             self.used = True
             self.pool.release(self)
         else:
@@ -232,6 +232,7 @@ cdef class Pool:
     cdef UpstreamConnection take(self):
         """An idle connection, or None."""
         cdef UpstreamConnection connection
+        self.asked = True
         while self.idle:
             connection = self.idle.pop()
             if not connection.closed and not connection.transport.is_closing():
@@ -249,9 +250,13 @@ cdef class Pool:
         return UpstreamConnection(self)
 
     def drop_peers(self, gone):
-        """Close the idle connections to addresses in `gone`: the origin's name no longer leads there."""
-        for connection in list(self.idle):
-            if (<UpstreamConnection>connection).transport.get_extra_info("peername")[0] in gone:
+        """Keep no connections to addresses in `gone`: the origin's name no longer leads there."""
+        for connection in list(self.connections):
+            peer = (<UpstreamConnection>connection).transport.get_extra_info("peername")
+            if peer is None or peer[0] not in gone:
+                continue
+            (<UpstreamConnection>connection).outdated = True
+            if connection in self.idle:
                 self.idle.remove(connection)
                 (<UpstreamConnection>connection).abort()
 
@@ -268,6 +273,9 @@ cdef class Pool:
         self.clock = now
         for connection in list(self.connections):
             (<UpstreamConnection>connection).expire(now)
+        if self.asked:
+            self.asked = False
+            self.dialer.refresh_if_due(self)
 
     cdef close(self):
         for connection in list(self.connections):

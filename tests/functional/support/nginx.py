@@ -33,7 +33,7 @@ http {{
         listen 127.0.0.1:{port} backlog=1024;
         root {directory}/root;
         location / {{ expires 10m; }}
-        location /gzip/ {{ gzip on; gzip_types text/plain; gzip_min_length 1; expires 10m; }}
+        location /gzip/ {{ gzip on; gzip_types text/plain; gzip_proxied any; expires 10m; }}
         location /private/ {{ add_header Cache-Control no-store; }}
     }}
 }}

@@ -17,7 +17,6 @@ from .messages import (
     ByteStream,
     IncompleteError,
     MalformedError,
-    NoMessageError,
     Request,
     Sink,
     read_body,
@@ -25,6 +24,7 @@ from .messages import (
 )
 from .waiting import DEADLINE, HungError
 
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 NO_FIELDS: Final[Mapping[str, str]] = {}
 
 
@@ -53,9 +53,11 @@ class Exchange:
         self._body_read = request.framing == "none"
 
     def read_body(self, sink: Sink | None = None) -> bytes:
-        """Read the request body to its end."""
+        """Read the request body to its end, after a 100 where that is expected."""
         if not self._body_read:
             self._body_read = True
+            if "expect" in self.request.fields and not self.connection.stream.buffer:
+                self.send(CONTINUE)
             read_body(self.connection.stream, self.request, sink)
         return self.request.body
 
@@ -115,20 +117,29 @@ class OriginConnection:
 
     def _run(self) -> None:
         try:
+            self.sock.settimeout(DEADLINE)
             if self.origin.tls is not None:
                 self.sock = self.origin.tls.wrap_socket(self.sock, server_side=True)
                 self.stream = ByteStream(self.sock, "the proxy (upstream)")
-            while not self.origin.closing:
+            while self._begins():
                 self._serve(read_request_head(self.stream))
-        except (NoMessageError, OSError, ssl.SSLError):
+        except OSError:
             pass
         except IncompleteError as cut:
-            self.origin.cut_requests.append(str(cut))
+            if self.stream.total:
+                self.origin.cut_requests.append(str(cut))
         except Exception as fault:
             self.origin.faults.append(f"{type(fault).__name__}: {fault}")
         finally:
             self.sock.close()
             self.closed.set()
+
+    def _begins(self) -> bool:
+        """Wait for the next request, as long as the proxy keeps the connection idle."""
+        self.sock.settimeout(None)
+        begins = bool(self.stream.buffer) or self.stream.fill("a request")
+        self.sock.settimeout(DEADLINE)
+        return begins and not self.origin.closing
 
     def _serve(self, request: Request) -> None:
         exchange = Exchange(self, request)
@@ -236,7 +247,6 @@ class ScriptedOrigin:
                 sock, _ = self._listener.accept()
             except OSError:
                 return
-            sock.settimeout(DEADLINE)
             connection = OriginConnection(self, sock)
             self.connections.append(connection)
             connection.thread.start()
