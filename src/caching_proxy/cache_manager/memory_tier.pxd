@@ -37,6 +37,7 @@ cdef class MemoryTier:
     cpdef Entry find(self, bytes url, Variant variant)
     cpdef store(self, Entry entry)
     cpdef int64_t discard_url(self, bytes url) except -1
+    cpdef touch(self, Entry entry)
     cdef discard(self, Entry entry)
     cpdef int64_t clear(self) except -1
     cpdef int64_t used(self) noexcept

@@ -10,7 +10,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 
 from caching_proxy.cache_manager.cache_key cimport Variant
-from caching_proxy.cache_manager.entry cimport Entry
+from caching_proxy.cache_manager.entry cimport FREQUENCY_MAX, Entry
 
 cdef enum:
     SMALL_SHARE = 10          # the small queue may hold a tenth of the memory
@@ -105,6 +105,16 @@ cdef class MemoryTier:
                 return entry
             entry = entry.sibling
         return None
+
+    cpdef touch(self, Entry entry):
+        """Count a hit."""
+        if entry.frequency < FREQUENCY_MAX:
+            entry.frequency += 1
+
+    @staticmethod
+    def cost(Entry entry not None):
+        """The octets of memory that an entry is counted with."""
+        return entry.cost()
 
     cpdef store(self, Entry entry):
         """Take in `entry` in the place of what it replaces, and evict what no longer fits."""

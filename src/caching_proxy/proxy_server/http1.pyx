@@ -14,7 +14,7 @@ from libc.string cimport memchr, memcpy
 from libc.time cimport time
 
 from caching_proxy.cache_manager.cache_key cimport Variant
-from caching_proxy.cache_manager.entry cimport FREQUENCY_MAX, Entry
+from caching_proxy.cache_manager.entry cimport Entry
 from caching_proxy.cache_manager.fill cimport Fill
 from caching_proxy.http.body cimport CHUNKED, LENGTH, BodyDecoder
 from caching_proxy.http.fields cimport (
@@ -202,8 +202,7 @@ cdef class ClientConnection(Client):
             not_modified = surely_unchanged(entry, text, scan)
             if not not_modified:
                 return None
-        if entry.frequency < FREQUENCY_MAX:
-            entry.frequency += 1
+        service.memory.touch(entry)
         service.requests += 1
         service.hits += 1
         if service.access_log is not None:

@@ -299,8 +299,7 @@ cdef respond_stored(Exchange x, Entry entry, bytes fate):
     cdef bytes head
     x.service.hits += 1
     x.hit = True
-    if entry.frequency < 3:
-        entry.frequency += 1
+    x.service.memory.touch(entry)
     if (fields.has(F_IF_NONE_MATCH) or fields.has(F_IF_MODIFIED_SINCE)) and entry.status == 200:
         unchanged = not_modified(fields, entry.etag, entry.last_modified, entry.date, now)
     head = hit_head(x.service, entry, now, unchanged, fate, connection_line(x))

@@ -147,7 +147,8 @@ class OriginConnection:
         if isinstance(given, bytes):
             exchange.read_body()
             self._expect_silence()
-            exchange.send(given)
+            head, end, _ = given.partition(b"\r\n\r\n")
+            exchange.send(head + end if request.method == "HEAD" else given)
         else:
             given(exchange)
             exchange.read_body()
@@ -195,7 +196,8 @@ class ScriptedOrigin:
     def on(self, target: str, *answers: bytes | Script) -> None:
         """Answer the first request for the target with the first answer, the rest with the last.
 
-        A target without a query stands for every query on it.
+        A target without a query stands for every query on it. To HEAD only the head of bytes is
+        sent.
         """
         self._scripts[target] = list(answers)
 

@@ -1,0 +1,117 @@
+"""Names that change, addresses that do not answer."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+import pytest
+
+from caching_proxy.http import problems
+from caching_proxy.http.problems import OriginFailed
+from caching_proxy.proxy_server.dialer import Address, Dialer
+from caching_proxy.proxy_server.origin import Origin
+
+
+class Names:
+    """A resolver whose answers the test decides."""
+
+    def __init__(self, *addresses: Address) -> None:
+        self.answer = list(addresses)
+        self.asked = 0
+        self.broken = False
+
+    async def __call__(self, host: str, port: int) -> list[Address]:
+        self.asked += 1
+        if self.broken:
+            raise socket.gaierror("no such name")
+        return self.answer
+
+
+class Pool:
+    """Stands where the pool of connections does."""
+
+    def __init__(self) -> None:
+        self.gone: set[str] = set()
+
+    def connection(self) -> asyncio.Protocol:
+        return asyncio.Protocol()
+
+    def drop_peers(self, gone: set[str]) -> None:
+        self.gone |= gone
+
+
+def dialer(names: Names, interval: float = 0.0) -> Dialer:
+    return Dialer(Origin.parse("http://origin.example:80"), None, 5.0, interval, names)
+
+
+async def listener() -> tuple[asyncio.Server, Address]:
+    server = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0)
+    return server, server.sockets[0].getsockname()
+
+
+async def test_the_next_address_is_tried() -> None:
+    server, good = await listener()
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        names = Names(closed.getsockname(), good)
+        await dialer(names).connect(Pool())
+    server.close()
+
+
+async def test_refused_everywhere() -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        with pytest.raises(OriginFailed) as failed:
+            await dialer(Names(closed.getsockname())).connect(Pool())
+    assert failed.value.problem is problems.ORIGIN_REFUSED
+
+
+async def test_no_such_name() -> None:
+    names = Names()
+    names.broken = True
+    with pytest.raises(OriginFailed) as failed:
+        await dialer(names).connect(Pool())
+    assert failed.value.problem is problems.ORIGIN_UNRESOLVABLE
+
+
+async def test_an_answer_is_used_for_its_interval() -> None:
+    server, good = await listener()
+    names, pool = Names(good), Pool()
+    patient = dialer(names, interval=3600)
+    for _ in range(3):
+        await patient.connect(pool)
+        patient.refresh_if_due(pool)
+    assert names.asked == 1
+    server.close()
+
+
+async def test_a_changed_answer_is_honoured() -> None:
+    server, good = await listener()
+    names, pool = Names(("192.0.2.7", 80), good), Pool()
+    hasty = dialer(names)
+    hasty.refresh_if_due(pool)
+    assert names.asked == 0, "nothing was asked for yet"
+    names.answer = [good]
+    await hasty.connect(pool)
+    names.answer = [("192.0.2.8", 80)]
+    hasty.refresh_if_due(pool)
+    while not pool.gone:
+        await asyncio.sleep(0)
+    assert pool.gone == {good[0]}
+    server.close()
+
+
+async def test_old_addresses_serve_while_names_fail(caplog: pytest.LogCaptureFixture) -> None:
+    server, good = await listener()
+    names, pool = Names(good), Pool()
+    hasty = dialer(names)
+    await hasty.connect(pool)
+    names.broken = True
+    hasty.refresh_if_due(pool)
+    while "does not resolve any more" not in caplog.text:
+        await asyncio.sleep(0)
+    await hasty.connect(pool)
+    assert pool.gone == set()
+    hasty.close()
+    server.close()

@@ -1,0 +1,74 @@
+"""Listening sockets."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from caching_proxy.proxy_server import listeners
+from caching_proxy.proxy_server.errors import ListenError
+
+
+def close(sockets: list[socket.socket]) -> None:
+    for sock in sockets:
+        sock.close()
+
+
+def test_every_interface_has_one_port() -> None:
+    sockets = listeners.listen([], 0, [], 16)
+    assert len({sock.getsockname()[1] for sock in sockets}) == 1
+    assert listeners.describe(sockets[0]).startswith("http://0.0.0.0:")
+    close(sockets)
+
+
+@pytest.mark.parametrize("reuse", [False, True], ids=["plain", "SO_REUSEPORT"])
+def test_port_in_use(reuse: bool) -> None:
+    with socket.socket() as other:
+        if reuse:
+            other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(ListenError, match=rf"port {port} on 127.0.0.1 is in use.*--port"):
+            listeners.listen(["127.0.0.1"], port, [], 16)
+
+
+def test_an_address_of_another_machine() -> None:
+    with pytest.raises(ListenError, match="192.0.2.1 is not an address of this machine"):
+        listeners.listen(["192.0.2.1"], 0, [], 16)
+
+
+def test_a_name_that_does_not_resolve() -> None:
+    with pytest.raises(ListenError, match="cannot listen on no.such.name.invalid"):
+        listeners.listen(["no.such.name.invalid"], 0, [], 16)
+
+
+def test_unix_socket_left_behind_is_taken_over(tmp_path: Path) -> None:
+    path = str(tmp_path / "s")
+    left = socket.socket(socket.AF_UNIX)
+    left.bind(path)
+    left.close()
+    sockets = listeners.listen(["127.0.0.1"], 0, [path], 16)
+    assert listeners.describe(sockets[1]) == f"unix:{path}"
+    close(sockets)
+
+
+def test_unix_socket_in_use_stays(tmp_path: Path) -> None:
+    path = str(tmp_path / "s")
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(path)
+        other.listen()
+        with pytest.raises(ListenError, match="--unix-socket"):
+            listeners.listen(["127.0.0.1"], 0, [path], 16)
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(path)
+
+
+def test_another_file_is_not_removed(tmp_path: Path) -> None:
+    path = tmp_path / "precious"
+    path.write_text("data")
+    with pytest.raises(ListenError, match="precious"):
+        listeners.listen(["127.0.0.1"], 0, [str(path)], 16)
+    assert path.read_text() == "data"
