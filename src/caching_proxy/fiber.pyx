@@ -1,7 +1,7 @@
 """A coroutine that is stepped by what it waits for, without a task and without futures.
 
-An asyncio task and two futures cost more than all the rest of an exchange (docs/decisions/0002). A fiber has one signal:
-whoever changes something that it waits for calls `wake`, and the coroutine looks again:
+An asyncio task and two futures cost more than all the rest of an exchange (docs/decisions/0002). A fiber has one
+signal: whoever changes something that it waits for calls `wake`, and the coroutine looks again:
 
     while fetch.response is None:
         await self.changed()

@@ -9,25 +9,13 @@ from contextlib import closing, suppress
 
 import pytest
 
-from .support.cache_status import ours
-from .support.messages import IncompleteError, PeerResetError, Response
-from .support.proxy import ProxyProcess
-from .support.scripted_origin import Exchange, Script, ScriptedOrigin, answer, fresh
+from .support.cache_status import check_error
+from .support.messages import IncompleteError, PeerResetError
+from .support.scripted_origin import Exchange, Script, ScriptedOrigin, fresh
 from .support.stand import Stand, StartProxy
 from .support.waiting import DEADLINE
 
 HEAD = b"HTTP/1.1 200 OK\r\nCache-Control: max-age=600\r\n"
-
-
-def _check_error(response: Response, *statuses: int, method: str = "GET") -> None:
-    """A short plain answer of our own that tells why."""
-    assert response.status in statuses, response
-    assert response.fields["content-type"].startswith("text/plain")
-    assert 0 < response.size < 1000
-    assert method == "POST" or response.cache == "MISS"
-    assert "date" in response.fields
-    status = ours(response)
-    assert "hit" not in status and status.get("detail"), status
 
 
 # --- no connection --------------------------------------------------------------------------------
@@ -47,12 +35,12 @@ def test_refused(start_proxy: StartProxy, closed: socket.socket) -> None:
     with proxy.client() as client:
         for method in ("GET", "POST", "HEAD"):
             assert client.request(method, "/").status == 502
-        _check_error(client.get("/"), 502)
+        check_error(client.get("/"), 502)
 
 
 def test_unresolvable(start_proxy: StartProxy) -> None:
     proxy = start_proxy("--connect-timeout", "5s", origin="http://no-such-host.invalid")
-    _check_error(proxy.get("/"), 502, 504)
+    check_error(proxy.get("/"), 502, 504)
 
 
 def test_recovers_when_the_origin_appears(start_proxy: StartProxy, closed: socket.socket) -> None:
@@ -78,7 +66,7 @@ def test_a_connection_that_is_never_accepted(start_proxy: StartProxy) -> None:
             filler.setblocking(False)
             filler.connect_ex(address)
         proxy = start_proxy("--connect-timeout", "300ms", origin=f"http://127.0.0.1:{address[1]}")
-        _check_error(proxy.get("/"), 502, 504)
+        check_error(proxy.get("/"), 502, 504)
         for filler in fillers:
             filler.close()
 
@@ -130,7 +118,7 @@ def _refused_answer(stand: Stand, target: str, sent: bytes) -> None:
         exchange.wait_for_close()
 
     stand.origin.on(target, send, fresh(b"good"))
-    _check_error(stand.proxy.get(target), 502)
+    check_error(stand.proxy.get(target), 502)
     assert [stand.proxy.get(target).cache for _ in range(2)] == ["MISS", "HIT"]
     assert stand.proxy.get(target).body == b"good"
 
@@ -166,7 +154,7 @@ def test_an_end_instead_of_a_head(stand: Stand, sent: bytes, reset: bool) -> Non
     target = f"/end/{len(sent)}/{reset}"
     stand.origin.on(target, end)
     for method in ("GET", "POST"):
-        _check_error(stand.proxy.request(method, target), 502, method=method)
+        check_error(stand.proxy.request(method, target), 502, method=method)
     assert stand.proxy.get("/next").status == 200
 
 
@@ -207,7 +195,7 @@ def test_slow_head(start_proxy: StartProxy, origin: ScriptedOrigin, sent: bytes)
 
     proxy = start_proxy("--origin-head-timeout", "500ms")
     origin.on("/slow", slow)
-    _check_error(proxy.get("/slow"), 504)
+    check_error(proxy.get("/slow"), 504)
     origin.connections[0].wait_closed()
     assert proxy.get("/next").body == b"/next"
 
@@ -339,132 +327,6 @@ def test_no_interim_response_for_http_1_0(stand: Stand) -> None:
         client.send(client.head("GET", "/hints10", version="1.0"))
         response = client.response()
         assert (response.interim, response.body) == ([], b"content")
-
-
-# --- pooled connections ---------------------------------------------------------------------------
-
-
-def _stale(stand: Stand, ending: Script) -> None:
-    """Leave exactly one pooled connection, which ends when the next request comes on it."""
-    stand.origin.on("/stale", ending, answer("200 OK", {"Cache-Control": "no-store"}, b"fresh one"))
-    assert stand.proxy.get("/first").status == 200
-
-
-@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
-@pytest.mark.parametrize("ending", [Exchange.close, Exchange.reset], ids=["closed", "reset"])
-def test_stale_connection_is_replaced_once(
-    proxy: ProxyProcess, origin: ScriptedOrigin, method: str, ending: Script
-) -> None:
-    _stale(Stand(origin, proxy), ending)
-    assert proxy.request(method, "/stale").status == 200
-    assert len(origin.seen("/stale")) == 2
-    assert len(origin.connections) == 2
-
-
-@pytest.mark.parametrize("ending", [Exchange.close, Exchange.reset], ids=["closed", "reset"])
-def test_post_on_a_stale_connection_is_not_repeated(
-    proxy: ProxyProcess, origin: ScriptedOrigin, ending: Script
-) -> None:
-    """RFC 9112 9.3.1: the origin may have acted on it."""
-    _stale(Stand(origin, proxy), ending)
-    _check_error(proxy.request("POST", "/stale", {}, b"pay"), 502, method="POST")
-    assert len(origin.seen("/stale")) == 1
-
-
-def test_a_retry_is_not_repeated(proxy: ProxyProcess, origin: ScriptedOrigin) -> None:
-    origin.on("/stale", Exchange.close)
-    proxy.get("/first")
-    _check_error(proxy.get("/stale"), 502)
-    assert len(origin.seen("/stale")) == 2
-
-
-def test_a_connection_that_ended_while_idle_is_not_used(
-    proxy: ProxyProcess, origin: ScriptedOrigin
-) -> None:
-    """Even for POST: the proxy has seen the end before."""
-
-    def end_later(exchange: Exchange) -> None:
-        exchange.send(answer("200 OK", {"Cache-Control": "no-store"}, b"x"))
-        exchange.half_close()
-        exchange.wait_for_close()
-
-    origin.on("/first", end_later)
-    proxy.get("/first")
-    origin.connections[0].wait_closed()
-    assert proxy.request("POST", "/second", {}, b"pay").status == 200
-    assert len(origin.seen("/second")) == 1
-
-
-def test_connections_are_pooled(proxy: ProxyProcess, origin: ScriptedOrigin) -> None:
-    for n in range(5):
-        proxy.get(f"/{n}")
-        proxy.request("POST", f"/{n}", {}, b"x")
-    assert len(origin.connections) == 1
-
-
-def test_connection_close_from_the_origin_is_heeded(
-    proxy: ProxyProcess, origin: ScriptedOrigin
-) -> None:
-    origin.on("/close", answer("200 OK", {"Connection": "close"}, b"x"))
-    assert "close" not in (proxy.get("/close").fields.get("connection") or "")
-    origin.connections[0].wait_closed()
-    proxy.get("/next")
-    assert len(origin.connections) == 2
-
-
-def test_an_http_1_0_origin(proxy: ProxyProcess, origin: ScriptedOrigin) -> None:
-    origin.on("/", fresh(b"old").replace(b"HTTP/1.1", b"HTTP/1.0"))
-    with proxy.client() as client:
-        response = client.get("/")
-        assert (response.version, response.body) == ("HTTP/1.1", b"old")
-        assert client.get("/next").status == 200
-    origin.connections[0].wait_closed()
-
-
-# --- bytes that belong to nothing -----------------------------------------------------------------
-
-POISON = answer("200 OK", {"Cache-Control": "max-age=600"}, b"poison")
-LENGTH = answer("200 OK", {"Cache-Control": "no-store"}, b"good")
-CHUNKED = answer("200 OK", {"Transfer-Encoding": "chunked", "Cache-Control": "no-store"})
-BODY_IN_CHUNKS = b"4\r\ngood\r\n0\r\n\r\n"
-EXTRA = {
-    "response after length": ("GET", LENGTH, POISON),
-    "response after chunks": ("GET", CHUNKED + BODY_IN_CHUNKS, POISON),
-    "a single byte": ("GET", LENGTH, b"\n"),
-    "body of 204": ("GET", answer("204 No Content"), b"poison"),
-    "body of 304": ("GET", answer("304 Not Modified"), b"poison"),
-    "body of HEAD": ("HEAD", LENGTH.removesuffix(b"good"), b"good"),
-    "response after HEAD": ("HEAD", LENGTH.removesuffix(b"good"), POISON),
-    "chunks after HEAD": ("HEAD", CHUNKED, BODY_IN_CHUNKS),
-}
-
-
-@pytest.mark.parametrize("case", EXTRA)
-@pytest.mark.parametrize("later", [False, True], ids=["at once", "later"])
-def test_extra_bytes_close_the_connection_and_are_never_served(
-    proxy: ProxyProcess, origin: ScriptedOrigin, case: str, later: bool
-) -> None:
-    method, good, extra = EXTRA[case]
-    answered = threading.Event()
-
-    def send(exchange: Exchange) -> None:
-        if later:
-            exchange.send(good)
-            exchange.wait(answered, "the client to get its answer")
-            exchange.send(extra)
-        else:
-            exchange.send(good + extra)
-        exchange.wait_for_close()
-
-    origin.on("/extra", send)
-    with proxy.client() as client:
-        assert client.request(method, "/extra").body in (b"good", b"")
-        answered.set()
-        origin.served_on[0].wait_closed()
-        for n in range(5):
-            assert client.get(f"/victim/{n}").body == f"/victim/{n}".encode()
-            assert client.request("HEAD", f"/victim/{n}").status == 200
-    assert len(origin.connections) == 2, "what follows is pooled again"
 
 
 def test_bytes_before_any_request(start_proxy: StartProxy, closed: socket.socket) -> None:

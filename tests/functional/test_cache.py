@@ -253,6 +253,39 @@ def test_a_partial_answer_is_never_taken_for_the_whole(stand: Stand) -> None:
     assert (response.status, response.body) == (200, b"0123456789")
 
 
+def test_a_range_of_a_stored_response(stand: Stand) -> None:
+    """The whole or just that part, from whoever; and the whole stays stored."""
+
+    def ranged(exchange: Exchange) -> None:
+        if "range" in exchange.request.fields:
+            fields = {"Cache-Control": "max-age=600", "Content-Range": "bytes 2-4/10"}
+            exchange.send(answer("206 Partial Content", fields, b"234"))
+        else:
+            exchange.send(fresh(b"0123456789"))
+
+    stand.origin.on("/range-of-stored", ranged)
+    stand.proxy.get("/range-of-stored")
+    part = stand.proxy.get("/range-of-stored", {"Range": "bytes=2-4"})
+    assert (part.status, part.body) in ((206, b"234"), (200, b"0123456789"))
+    whole = stand.proxy.get("/range-of-stored")
+    assert (whole.cache, whole.status, whole.body) == ("HIT", 200, b"0123456789")
+
+
+def test_a_request_with_no_store_leaves_nothing_behind(stand: Stand) -> None:
+    """RFC 9111 5.2.1.5."""
+    stand.origin.on("/no-trace", fresh(b"secret"), fresh(b"public"))
+    assert stand.proxy.get("/no-trace", {"Cache-Control": "no-store"}).body == b"secret"
+    assert stand.proxy.get("/no-trace").body == b"public"
+
+
+def test_a_request_with_no_cache_asks_the_origin(stand: Stand) -> None:
+    """RFC 9111 5.2.1.4."""
+    stand.origin.on("/reload", fresh(b"old"), fresh(b"new"))
+    stand.proxy.get("/reload")
+    assert stand.proxy.get("/reload", {"Cache-Control": "no-cache"}).body == b"new"
+    assert stand.proxy.get("/reload").body == b"new"
+
+
 # --- time -----------------------------------------------------------------------------------------
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from .support import bodies
 from .support.messages import Response
-from .support.raw_client import RawClient
+from .support.raw_client import RawClient, chunked
 from .support.scripted_origin import Exchange, ScriptedOrigin, answer, fresh
 from .support.site import Site
 from .support.stand import Stand, StartProxy
@@ -33,6 +33,33 @@ def test_objects_over_max_object_stream_through_unstored(
         responses = [proxy.get(target) for _ in range(2)]
         assert [response.cache for response in responses] == caches
         assert {response.sha256 for response in responses} == {bodies.digest(target, size)}
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked", "close"])
+def test_max_object_holds_for_a_body_that_comes_with_its_head(
+    start_proxy: StartProxy, origin: ScriptedOrigin, framing: str
+) -> None:
+    """All of the response is in the first packet, before it was decided what to do with it."""
+
+    def at_once(exchange: Exchange) -> None:
+        size = int(exchange.request.target[1:])
+        head = b"HTTP/1.1 200 OK\r\nCache-Control: max-age=600\r\n"
+        if framing == "length":
+            exchange.send(head + b"Content-Length: %d\r\n\r\n" % size + bytes(size))
+        elif framing == "chunked":
+            head += b"Transfer-Encoding: chunked\r\n\r\n"
+            exchange.send(head + b"".join(chunked([bytes(size)])))
+        else:
+            exchange.send(head + b"Connection: close\r\n\r\n" + bytes(size))
+            exchange.close()
+
+    proxy = start_proxy("--max-object", "1KB")
+    for size, second in ((KB, "HIT"), (KB + 1, "MISS"), (10 * KB, "MISS")):
+        origin.on(f"/{size}", at_once)
+        responses = [proxy.get(f"/{size}") for _ in range(2)]
+        assert [response.size for response in responses] == [size, size]
+        assert responses[1].cache == second, size
+    assert proxy.stats()["entries"] == 1
 
 
 def test_an_object_too_large_does_not_drop_the_stored_smaller_one_of_another_url(

@@ -313,10 +313,20 @@ def test_ipv6(start_origin: StartOrigin, start_proxy: StartProxy, ipv6: str) -> 
 
 
 def test_every_interface(start_proxy: StartProxy, origin: ScriptedOrigin, ipv6: str) -> None:
-    """Several hosts; an IPv4 client is never shown as an IPv6 one."""
-    proxy = start_proxy("--host", ipv6)
-    assert proxy.get("/").body == b"/"
-    assert origin.requests[0].fields["x-forwarded-for"] == "127.0.0.1"
+    """Without --host; an IPv4 client is never shown as an IPv6 one."""
+    proxy = start_proxy(host="")
+    for address in ("127.0.0.1", ipv6):
+        with RawClient((address, proxy.port)) as client:
+            assert client.get("/").body == b"/"
+        assert origin.requests[-1].fields["x-forwarded-for"] == address
+
+
+def test_several_hosts(start_proxy: StartProxy, origin: ScriptedOrigin) -> None:
+    proxy = start_proxy("--host", "127.0.0.2")
+    second = re.search(r"http://127\.0\.0\.2:(\d+)", proxy.output[0])
+    assert second is not None, proxy.output[0]
+    with RawClient(("127.0.0.2", int(second[1]))) as client:
+        assert client.get("/").body == proxy.get("/").body == b"/"
 
 
 def test_addresses_of_a_name_are_tried_in_turn(start_proxy: StartProxy) -> None:

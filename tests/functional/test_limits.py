@@ -242,9 +242,9 @@ def test_stalled_reader_pauses_the_origin(start_proxy: StartProxy, origin: Scrip
     with proxy.client(timeout=2 * DEADLINE) as client:
         client.send(client.head("GET", "/stream"))
         response = client.response_head()
-        assert pump.blocked.wait(DEADLINE), (
-            "the origin could send all of 200 MB to a stalled client"
-        )
+        assert pump.blocked.wait(
+            DEADLINE
+        ), "the origin could send all of 200 MB to a stalled client"
         assert pump.sent < 64 * MB
         assert proxy.memory() - before < 64 * MB
         _others_are_served(proxy)
@@ -276,6 +276,28 @@ def test_stalled_origin_pauses_the_client(start_proxy: StartProxy, origin: Scrip
         while sent < total:
             sent += client.sock.send(bytes(min(64 * KB, total - sent)))
         assert client.response("POST").body == b"%d" % total
+
+
+@pytest.mark.parametrize("target", ["/hit", "/pass"])
+def test_pipelining_client_that_does_not_read(
+    start_proxy: StartProxy, origin: ScriptedOrigin, target: str
+) -> None:
+    """Its requests wait in its own socket; answers are not piled up, and none is lost."""
+    origin.on("/hit", fresh(bytes(20 * KB)))
+    origin.on("/pass", answer("200 OK", {"Cache-Control": "no-store"}, bytes(20 * KB)))
+    proxy = start_proxy("--min-rate", "0")
+    proxy.get(target)
+    before = proxy.memory()
+    with proxy.client() as client:
+        head = client.head("GET", target, {"X-Padding": "x" * 4000})
+        sent = 0
+        while select.select([], [client.sock], [], 1)[1]:
+            sent += client.sock.send(head[sent % len(head) :])
+            assert sent < 64 * MB, "the proxy takes requests without end"
+        assert proxy.memory() - before < 64 * MB
+        _others_are_served(proxy)
+        for _ in range(sent // len(head)):
+            assert client.response().size == 20 * KB
 
 
 def test_slow_reader_does_not_hold_up_a_fast_one(

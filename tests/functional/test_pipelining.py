@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from .support.raw_client import RawClient, chunked
 from .support.scripted_origin import Exchange, answer, fresh
@@ -50,6 +52,47 @@ def test_mixed_requests_are_answered_in_order(stand: Stand, half_closed: bool) -
             assert (response.status, response.body) == (200, body)
         if half_closed:
             client.expect_closed()
+
+
+REQUESTS = st.lists(
+    st.tuples(
+        st.sampled_from(["hit", "pass", "HEAD hit", "HEAD pass", "length", "chunked", "HTTP/1.0"]),
+        st.integers(0, 3),
+    ),
+    min_size=1,
+    max_size=8,
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(requests=REQUESTS, cuts=st.lists(st.integers(0, 1500), max_size=5))
+def test_any_requests_in_any_packets(
+    stand: Stand, requests: list[tuple[str, int]], cuts: list[int]
+) -> None:
+    """Whatever is sent in whatever pieces, the answers are those, in that order."""
+    for n in range(4):
+        stand.origin.on(f"/any/hit/{n}", fresh(f"/any/hit/{n}".encode()))
+    with stand.proxy.client() as client:
+        sent, expected = b"", []
+        for kind, n in requests:
+            method = kind.split()[0] if "HEAD" in kind else "GET"
+            target = f"/any/{kind.split()[-1].lower()}/{n}"
+            fields, body, version = {}, b"", "1.1"
+            if kind == "length":
+                method, fields, body = "POST", {"Content-Length": "9"}, b"GET / HTT"
+            elif kind == "chunked":
+                method, fields = "PUT", {"Transfer-Encoding": "chunked"}
+                body = b"".join(chunked([b"0\r\n\r\n", b"x"]))
+            elif kind == "HTTP/1.0":
+                version, fields = "1.0", {"Connection": "keep-alive"}
+            sent += client.head(method, target, fields, version=version) + body
+            expected.append((method, b"" if method == "HEAD" else target.encode()))
+        ends = sorted({min(cut, len(sent)) for cut in cuts} | {len(sent)})
+        for start, end in zip([0, *ends], ends, strict=False):
+            client.send(sent[start:end])
+            stand.proxy.barrier()
+        answers = [(method, client.response(method).body) for method, _ in expected]
+        assert answers == expected
 
 
 def test_many_hits_in_one_packet(stand: Stand) -> None:

@@ -17,6 +17,10 @@ cdef enum:
     MEMO_SIZE = 1024          # octets of a combination that is remembered
 
 
+# Of what was asked for lately: a response that is never stored needs its key each time.
+cdef dict DIGESTS = {}
+
+
 cdef class Variant:
     """Normalised Accept, Accept-Encoding and Accept-Language of a request; None where it has no such field."""
 
@@ -57,4 +61,12 @@ cdef class Variants:
 
 cpdef bytes key_digest(bytes url, Variant variant):
     """What X-Cache-Key shows and Redis uses: `cache:` and the SHA-256 of method, URL and variant in hexadecimal."""
-    return b"cache:" + sha256(b"GET\n%b\n%b" % (url, variant.text)).hexdigest().encode()
+    cdef bytes text = b"GET\n%b\n%b" % (url, variant.text)
+    cdef bytes digest = DIGESTS.get(text)
+    if digest is None:
+        digest = b"cache:" + sha256(text).hexdigest().encode()
+        if len(DIGESTS) >= MEMO_ENTRIES:
+            DIGESTS.clear()
+        if len(text) <= MEMO_SIZE:
+            DIGESTS[text] = digest
+    return digest

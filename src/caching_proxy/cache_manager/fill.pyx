@@ -4,6 +4,7 @@ One that is to be stored is held whole. Of any other only what its reader has no
 falls behind pauses the source, so that memory stays bounded.
 """
 
+cimport cython
 from cpython.bytes cimport PyBytes_GET_SIZE
 from libc.stdint cimport int64_t
 
@@ -25,6 +26,7 @@ cdef class Budget:
         self.limit = limit
 
 
+@cython.freelist(64)
 cdef class Fill:
     """Chunks of a body between the source that adds and the fiber that takes."""
 

@@ -24,6 +24,7 @@ cdef class Queue:
     cdef push(self, Entry entry)
     cdef remove(self, Entry entry)
 
+
 @cython.final
 cdef class MemoryTier:
     cdef dict urls

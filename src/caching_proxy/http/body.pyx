@@ -1,9 +1,10 @@
 """Where the body of an HTTP/1.1 message ends: the framing of RFC 9112 6 and 7, without I/O.
 
-The decoder is strict, as a recipient must be that others' messages are cut by: a chunk is hexadecimal digits, well-formed
+The decoder is strict, since its word decides where the next message begins: a chunk is hexadecimal digits, well-formed
 extensions and CRLF, and nothing is skipped or guessed. Trailer fields are checked and dropped (RFC 9110 6.5.1).
 """
 
+cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint8_t
 
@@ -48,6 +49,7 @@ cdef inline int after_extension_part(uint8_t octet) noexcept nogil:
     return SIZE_LF if octet == c"\r" else MALFORMED
 
 
+@cython.freelist(64)
 cdef class BodyDecoder:
     """Takes octets, gives those of the body. `complete` once the message has ended."""
 

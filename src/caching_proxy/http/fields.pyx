@@ -3,6 +3,7 @@
 No Python object is made for a line until somebody asks for its value: most lines are only copied on.
 """
 
+cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport uint8_t, uint64_t
 from libc.stdlib cimport free, malloc
@@ -66,6 +67,7 @@ cdef FieldId field_id(const char* name, Py_ssize_t size) noexcept nogil:
     return F_OTHER
 
 
+@cython.freelist(64)
 cdef class Fields:
     """The lines of one header section in the order they came."""
 

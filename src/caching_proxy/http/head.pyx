@@ -5,6 +5,7 @@ untouched, to llhttp, the one judge of what is malformed. Two things are checked
 them pass: see `refuse_leniencies`.
 """
 
+cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.string cimport memcmp
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
@@ -177,6 +178,7 @@ cdef Py_ssize_t find_head_end(const char* data, Py_ssize_t size, Py_ssize_t seen
     return NEED_MORE
 
 
+@cython.freelist(64)
 cdef class RequestHead:
     """The head of one request. `target` is as it came; `size` counts the head's octets."""
 
@@ -184,6 +186,7 @@ cdef class RequestHead:
         return self.chunked or self.content_length > 0
 
 
+@cython.freelist(64)
 cdef class ResponseHead:
     """The head of one response, interim or final."""
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
+from pathlib import Path
 from typing import IO
 
-FLUSH_AT = 65536  # octets that are gathered before they are written; the rest goes with the next tick
+FLUSH_AT = (
+    65536  # octets that are gathered before they are written; the rest goes with the next tick
+)
 
 
 class AccessLog:
@@ -14,7 +18,9 @@ class AccessLog:
 
     def __init__(self, target: str) -> None:
         """`target`: a path to append to, or `-` for standard output. Raises OSError."""
-        self._out: IO[str] = sys.stdout if target == "-" else open(target, "a", encoding="utf-8")
+        self._out: IO[str] = sys.stdout
+        if target != "-":
+            self._out = Path(target).open("a", encoding="utf-8")  # noqa: SIM115
         self._lines: list[str] = []
         self._size = 0
         self._second = 0
@@ -24,13 +30,18 @@ class AccessLog:
         """A request that the hit lane answered."""
         self._add(peer, "HEAD" if is_head else "GET", target, status, size, "HIT")
 
-    def exchange(self, peer: str, method: bytes, target: bytes, status: int, size: int, cache: str) -> None:
+    def exchange(
+        self, peer: str, method: bytes, target: bytes, status: int, size: int, cache: str
+    ) -> None:
         """Any other request; status 0: the client left before there was an answer."""
         self._add(peer, method.decode("latin-1"), target, status, size, cache)
 
-    def _add(self, peer: str, method: str, target: bytes, status: int, size: int, cache: str) -> None:
+    def _add(
+        self, peer: str, method: str, target: bytes, status: int, size: int, cache: str
+    ) -> None:
         shown = target.decode("latin-1").replace("\\", "\\\\").replace('"', '\\"')
-        line = f'{peer or "-"} - - [{self._time()}] "{method} {shown} HTTP/1.1" {status or "-"} {size} {cache}\n'
+        request = f'"{method} {shown} HTTP/1.1"'
+        line = f"{peer or '-'} - - [{self._time()}] {request} {status or '-'} {size} {cache}\n"
         self._lines.append(line)
         self._size += len(line)
         if self._size >= FLUSH_AT:
@@ -49,11 +60,9 @@ class AccessLog:
             text = "".join(self._lines)
             self._lines.clear()
             self._size = 0
-            try:
+            with contextlib.suppress(OSError):
                 self._out.write(text)
                 self._out.flush()
-            except OSError:
-                pass
 
     def close(self) -> None:
         """Write the rest."""

@@ -11,7 +11,7 @@ if sys.platform == "linux":
     import termios
 
     def unsent_octets(transport: WriteTransport) -> int:
-        """Octets in the kernel's send buffer that the peer has not acknowledged (tcp(7), SIOCOUTQ)."""
+        """Octets in the send buffer that the peer has not acknowledged (tcp(7), SIOCOUTQ)."""
         sock = transport.get_extra_info("socket")
         if sock is None or sock.fileno() < 0:
             return 0

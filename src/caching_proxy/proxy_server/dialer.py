@@ -36,7 +36,10 @@ async def resolve(host: str, port: int) -> list[Address]:
 
 
 def origin_tls(origin: Origin, ca: Path | None, insecure: bool) -> ssl.SSLContext | None:
-    """How an https origin is verified; None for http. Raises ValueError for a file without authorities."""
+    """How an https origin is verified; None for http.
+
+    Raises ValueError for a file without authorities.
+    """
     if not origin.secure:
         return None
     try:
@@ -51,7 +54,10 @@ def origin_tls(origin: Origin, ca: Path | None, insecure: bool) -> ssl.SSLContex
 
 
 class Dialer:
-    """Opens connections to one origin. An answer of DNS is used for `interval` seconds, longer when it fails."""
+    """Opens connections to one origin.
+
+    An answer of DNS is used for `interval` seconds, and longer when the next one fails.
+    """
 
     def __init__(
         self,
@@ -71,7 +77,7 @@ class Dialer:
         self._resolving: asyncio.Task[None] | None = None
 
     async def connect(self, pool: Pool) -> asyncio.Protocol:
-        """A connection, made for `pool`, to the first address that takes it. Raises OriginFailed."""
+        """A connection, of `pool` to the first address that takes one. Raises OriginFailed."""
         try:
             return await asyncio.wait_for(self._connect(pool), self._timeout)
         except (asyncio.TimeoutError, TimeoutError):
@@ -120,7 +126,7 @@ class Dialer:
         return self._addresses
 
     def refresh_if_due(self, pool: Pool) -> None:
-        """Ask DNS again, in the background, when its last answer is old; the old one serves meanwhile."""
+        """Ask DNS again, in the background, when its last answer is old; that serves meanwhile."""
         now = asyncio.get_running_loop().time()
         due = now - self._resolved_at >= self._interval
         if due and self._addresses and self._resolving is None:
@@ -131,7 +137,11 @@ class Dialer:
             await self._refresh(pool)
         except OSError as error:
             self._resolved_at = asyncio.get_running_loop().time()
-            log.warning("%s does not resolve any more, its last addresses serve on: %s", self.origin.host, error)
+            log.warning(
+                "%s does not resolve any more, its last addresses serve on: %s",
+                self.origin.host,
+                error,
+            )
         finally:
             self._resolving = None
 

@@ -3,7 +3,6 @@
 from caching_proxy.cache_manager.fill cimport Fill, Source
 from caching_proxy.fiber cimport Fiber
 from caching_proxy.http.head cimport RequestHead
-from caching_proxy.proxy_server.service cimport Service
 
 
 cdef class Client(Source):

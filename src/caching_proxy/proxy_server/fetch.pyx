@@ -9,20 +9,19 @@ from cpython.bytes cimport PyBytes_GET_SIZE
 from libc.stdint cimport int64_t
 from libc.time cimport time
 
-from caching_proxy.cache_manager.cache_key cimport Variant
 from caching_proxy.cache_manager.fill cimport Fill
-from caching_proxy.fiber cimport Fiber
-from caching_proxy.http.head cimport RequestHead, ResponseHead
+from caching_proxy.http.head cimport RequestHead
 from caching_proxy.proxy_server.heads cimport stored_entry
 from caching_proxy.proxy_server.service cimport Service
-from caching_proxy.proxy_server.upstream cimport Receiver, UpstreamConnection
+from caching_proxy.proxy_server.upstream cimport Receiver
 
 from caching_proxy.cache_manager.rfc9111.storable import Storable, judge_storing
 from caching_proxy.http import problems
 from caching_proxy.http.problems import OriginFailed, RequestRefused
 
 # RFC 9110 9.2.2: what may be sent again when nothing was heard.
-cdef frozenset IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"QUERY", b"PROPFIND", b"REPORT"))
+cdef frozenset IDEMPOTENT = frozenset(
+    (b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"QUERY", b"PROPFIND", b"REPORT"))
 
 
 cdef class Fetch(Receiver):

@@ -154,7 +154,10 @@ cdef bytes client_head(Service service, ResponseHead response, bytes key, bytes 
 
 cdef Entry stored_entry(Service service, bytes url, Variant variant, bytes key, ResponseHead response, bytes body,
                         object storable, int64_t received_at):
-    """The response as it is stored, found `storable` (rfc9111). Its head has the representation metadata first, so that a 304 is its end."""
+    """The response as it is stored, found `storable` (rfc9111).
+
+    Its head has the representation metadata first, so that a 304 is its end.
+    """
     cdef Wire wire = service.wire
     cdef Py_ssize_t validation
     cdef Fields fields = response.fields

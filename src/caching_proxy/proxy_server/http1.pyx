@@ -1,10 +1,11 @@
 """A client's HTTP/1.1 connection: the hit lane, then the llhttp lane.
 
-`process` takes requests from what has come, one after another. A plain one that a fresh entry answers is answered on the
-spot; any other becomes an Exchange, and the next is looked at when that has ended, so that answers keep the order of
-requests (RFC 9112 9.3.2).
+`process` takes requests from what has come, one after another. A plain one that a fresh entry answers is answered on
+the spot; any other becomes an Exchange, and the next is looked at when that has ended, so that answers keep the order
+of requests (RFC 9112 9.3.2).
 """
 
+import asyncio
 import socket
 import struct
 
@@ -26,7 +27,7 @@ from caching_proxy.http.head cimport (
 )
 from caching_proxy.proxy_server.exchange cimport Client, Exchange
 from caching_proxy.proxy_server.heads cimport hit_message, own_response
-from caching_proxy.proxy_server.request_path cimport begin
+from caching_proxy.proxy_server.request_path cimport set_out
 from caching_proxy.proxy_server.service cimport Service
 
 from caching_proxy.http import problems
@@ -47,8 +48,8 @@ cdef inline uint64_t bit(FieldId field) noexcept nogil:
     return <uint64_t>1 << field
 
 # What the hit lane leaves to request_path, since it may change the answer.
-cdef uint64_t NOT_A_PLAIN_HIT = (bit(F_CACHE_CONTROL) | bit(F_PRAGMA) | bit(F_AUTHORIZATION) | bit(F_RANGE) | bit(F_IF_RANGE)
-                                 | bit(F_IF_MATCH) | bit(F_IF_UNMODIFIED_SINCE))
+cdef uint64_t NOT_A_PLAIN_HIT = (bit(F_CACHE_CONTROL) | bit(F_PRAGMA) | bit(F_AUTHORIZATION) | bit(F_RANGE)
+                                 | bit(F_IF_RANGE) | bit(F_IF_MATCH) | bit(F_IF_UNMODIFIED_SINCE))
 cdef uint64_t CONDITIONS = bit(F_IF_NONE_MATCH) | bit(F_IF_MODIFIED_SINCE)
 cdef uint64_t NEGOTIATION = bit(F_ACCEPT) | bit(F_ACCEPT_ENCODING) | bit(F_ACCEPT_LANGUAGE)
 cdef FieldId[3] NEGOTIATED = [F_ACCEPT, F_ACCEPT_ENCODING, F_ACCEPT_LANGUAGE]
@@ -94,6 +95,8 @@ cdef class ClientConnection(Client):
             if exchange.body is not None and not exchange.body.complete:
                 exchange.body.fail(RequestRefused(problems.MALFORMED_REQUEST))
             exchange.wake()
+        if service.draining and not service.clients:
+            service.empty.set()
 
     def eof_received(self):
         self.ended = True
@@ -212,7 +215,7 @@ cdef class ClientConnection(Client):
         return hit_message(service, entry, now, not_modified, scan.is_head)
 
     cdef Py_ssize_t parse(self, bytes data, Py_ssize_t at) except -2:
-        """Let llhttp take the request at `at`; the offset behind what was used, or -1: nothing more is to be done now."""
+        """Let llhttp take the request at `at`; the offset behind what was used, or -1: nothing more to do now."""
         cdef const char* text = PyBytes_AS_STRING(data)
         cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
         cdef Py_ssize_t end
@@ -261,7 +264,7 @@ cdef class ClientConnection(Client):
                 return -1
             if head.expects_continue and body.size == 0:
                 self.continue_at = self.service.clock + CONTINUE_AFTER
-        begin(self.exchange)
+        set_out(self.exchange)
         return at
 
     cdef Py_ssize_t feed(self, bytes data, Py_ssize_t at) except -2:
@@ -411,6 +414,8 @@ cdef class ClientConnection(Client):
         self.waits(self.service.keepalive_timeout)
         self.service.turns += 1
         self.turn = self.service.turns
+        if self.service.draining and self.pending is None and not self.lingering:
+            self.transport.close()
 
     cdef bint idle(self) noexcept:
         """Whether it only waits for a next request."""
@@ -533,12 +538,18 @@ def sweep(Service service not None, double now):
 
 
 def drain(Service service not None):
-    """From now on answer with Connection: close, and close what is idle; whether nobody is left."""
+    """From now on answer with Connection: close, and close what is idle.
+
+    The asyncio.Event that comes back is set once nobody is connected.
+    """
     service.draining = True
+    service.empty = asyncio.Event()
     for connection in list(service.clients):
         if (<ClientConnection>connection).idle():
             (<ClientConnection>connection).transport.close()
-    return not service.clients
+    if not service.clients:
+        service.empty.set()
+    return service.empty
 
 
 def end(Service service not None):

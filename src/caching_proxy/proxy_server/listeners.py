@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
-import os
 import socket
 import stat
 import sys
+from pathlib import Path
 
 from caching_proxy.proxy_server.errors import ListenError
 
@@ -36,14 +37,17 @@ def listen(hosts: list[str], port: int, unix_paths: list[str], backlog: int) -> 
 
 
 def _every_interface() -> list[str]:
-    return ["0.0.0.0", "::"] if socket.has_dualstack_ipv6() else ["0.0.0.0"]
+    every = ["0.0.0.0", "::"]  # noqa: S104
+    return every if socket.has_dualstack_ipv6() else every[:1]
 
 
 def _addresses(host: str, port: int) -> list[tuple[socket.AddressFamily, tuple[str, int]]]:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except socket.gaierror as error:
-        raise ListenError(f"cannot listen on {host}: {error}: give --host an address of this machine") from None
+        raise ListenError(
+            f"cannot listen on {host}: {error}: give --host an address of this machine"
+        ) from None
     unique = dict.fromkeys((item[0], (str(item[4][0]), port)) for item in found)
     return list(unique)
 
@@ -82,13 +86,19 @@ def _bind_unix(path: str) -> socket.socket:
         return sock
     except OSError as error:
         sock.close()
-        raise ListenError(f"cannot listen on unix socket {path}: {error.strerror}: choose another path with --unix-socket") from None
+        raise ListenError(
+            f"cannot listen on unix socket {path}: {error.strerror}:"
+            " choose another path with --unix-socket"
+        ) from None
 
 
 def _remove_stale(path: str) -> None:
-    """Remove a socket that nobody listens on; one in use, or another kind of file, stays. Raises OSError."""
+    """Remove a socket that nobody listens on; one in use, or another kind of file, stays.
+
+    Raises OSError.
+    """
     try:
-        if not stat.S_ISSOCK(os.stat(path).st_mode):
+        if not stat.S_ISSOCK(Path(path).stat().st_mode):
             return
     except FileNotFoundError:
         return
@@ -96,7 +106,7 @@ def _remove_stale(path: str) -> None:
         try:
             probe.connect(path)
         except ConnectionRefusedError:
-            os.unlink(path)
+            Path(path).unlink()
 
 
 def describe(sock: socket.socket) -> str:
@@ -111,7 +121,5 @@ def describe(sock: socket.socket) -> str:
 def remove_unix_socket(address: str) -> None:
     """Remove the file behind an address that `describe` gave; others are left alone."""
     if address.startswith("unix:"):
-        try:
-            os.unlink(address.removeprefix("unix:"))
-        except FileNotFoundError:
-            pass
+        with contextlib.suppress(FileNotFoundError):
+            Path(address.removeprefix("unix:")).unlink()

@@ -10,7 +10,7 @@ from caching_proxy.http.target import DEFAULT_PORTS
 
 @dataclass(frozen=True)
 class Origin:
-    """`url` is scheme and authority as they stand in cache keys; `base_path` has no slash at its end."""
+    """`url` is scheme and authority as they stand in keys; `base_path` has no slash at its end."""
 
     url: bytes
     authority: bytes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import sys
 
@@ -41,7 +42,9 @@ class ProxyServer:
         except ValueError as error:
             raise ListenError(str(error)) from None
         except OSError as error:
-            raise ListenError(f"--access-log {settings.access_log}: {error.strerror}: choose another file") from None
+            raise ListenError(
+                f"--access-log {settings.access_log}: {error.strerror}: choose another file"
+            ) from None
         self._dialer = Dialer(
             self._origin, tls, settings.connect_timeout, settings.resolve_interval
         )
@@ -76,13 +79,11 @@ class ProxyServer:
         return self._addresses
 
     async def drain(self, grace: float) -> None:
-        """Take no new connections, let running exchanges end for at most `grace` seconds, then close all."""
-        loop = asyncio.get_running_loop()
+        """Take no new connections, let exchanges end for at most `grace` seconds, close all."""
         for server in self._servers:
             server.close()
-        deadline = loop.time() + grace
-        while not http1.drain(self._service) and loop.time() < deadline:
-            await asyncio.sleep(0.02)
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(http1.drain(self._service).wait(), grace)
         self._close()
         await asyncio.sleep(0)
 
@@ -115,7 +116,10 @@ class ProxyServer:
 
 
 def _client_limit(settings: Settings) -> int:
-    """How many clients may be connected: as asked, else half the descriptors, since each may need one upstream."""
+    """How many clients may be connected.
+
+    As asked, else half the descriptors, since each may need one upstream.
+    """
     available = _raise_descriptor_limit()
     if settings.max_connections is not None:
         return settings.max_connections
@@ -130,9 +134,7 @@ def _raise_descriptor_limit() -> int:
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < hard:
-        try:
+        with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
             soft = hard
-        except (ValueError, OSError):
-            pass
     return FEW_DESCRIPTORS if soft == resource.RLIM_INFINITY else soft

@@ -6,4 +6,4 @@ from caching_proxy.cache_manager.cache_key cimport Variant
 from caching_proxy.cache_manager.entry cimport Entry
 from caching_proxy.proxy_server.exchange cimport Exchange
 
-cdef object begin(Exchange exchange)
+cdef object set_out(Exchange exchange)

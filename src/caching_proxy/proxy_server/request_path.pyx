@@ -1,7 +1,7 @@
 """The way of a request, top to bottom: read `answer` first.
 
-admit -> find_key -> lookup and judge -> fetch (which stores what it brings) -> respond. The hit lane in http1.pyx is the
-same way, short-cut.
+admit -> find_key -> lookup and judge -> fetch (which stores what it brings) -> respond. The hit lane in http1.pyx is
+the same way, short-cut.
 """
 
 from cpython.bytes cimport PyBytes_GET_SIZE
@@ -49,7 +49,7 @@ cdef bytes CONNECTION_CLOSE = b"Connection: close\r\n"
 cdef bytes CONNECTION_KEEP = b"Connection: keep-alive\r\n"
 
 
-cdef object begin(Exchange exchange):
+cdef object set_out(Exchange exchange):
     """Let a request go its way."""
     exchange.start(answer(exchange))
 
@@ -59,7 +59,6 @@ async def answer(Exchange x):
     cdef Entry entry = None
     cdef Fetch fetch
     cdef object verdict
-    cdef bytes fate
     try:
         admit(x)
         find_key(x)

@@ -56,6 +56,7 @@ cdef class Service:
     cdef double clock                 # monotonic seconds, as of the last sweep
     cdef int64_t turns                # counts the times that a client connection became idle
     cdef bint draining
+    cdef object empty                 # asyncio.Event: draining, and no client is connected any more
     # counters
     cdef int64_t requests
     cdef int64_t hits

@@ -18,3 +18,14 @@ def ours(response: Response, name: str = "caching-proxy") -> dict[str, str]:
     assert cache.strip() in (name, f'"{name}"'), value
     found = _PARAMETER.findall(member)
     return {key: given.strip('"') or "?1" for key, given in found}
+
+
+def check_error(response: Response, *statuses: int, method: str = "GET") -> None:
+    """A short plain answer of our own that tells why."""
+    assert response.status in statuses, response
+    assert response.fields["content-type"].startswith("text/plain")
+    assert 0 < response.size < 1000
+    assert method == "POST" or response.cache == "MISS"
+    assert "date" in response.fields
+    status = ours(response)
+    assert "hit" not in status and status.get("detail"), status

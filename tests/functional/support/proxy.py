@@ -19,7 +19,7 @@ from .messages import Response
 from .raw_client import NO_FIELDS, RawClient
 from .waiting import DEADLINE, wait_until
 
-_URL = re.compile(r"https?://(\[[^\]\s]+\]|[\w.\-]+):(\d+)")
+_URL = re.compile(r"https?://(?:\[[^\]\s]+\]|[\w.\-]+):(\d+)")
 _ADMIN = re.compile(r"admin\W+http://127\.0\.0\.1:(\d+)")
 _COMPLAINTS = ("Traceback", "Exception ignored", "was never awaited", "never retrieved")
 _OWN_VARIABLES = ("PROXY_PORT", "CACHE_TTL", "REDIS_HOST", "REDIS_PORT")
@@ -31,14 +31,15 @@ class ProxyProcess:
     def __init__(
         self, origin: str, *options: str, host: str = "127.0.0.1", descriptors: int | None = None
     ) -> None:
+        """Listens on `host`, or on every interface where that is ""; `descriptors` is a limit."""
         self.origin = origin
-        self.host = host
         self.output: list[str] = []
         """Lines on standard output so far; the first is the banner."""
         self._killed = False
         grace = [] if "--grace" in options else ["--grace", "2"]
         command = [sys.executable, "-m", "caching_proxy", "start", "--origin", origin]
-        command += ["--host", host, "--port", "0", "--admin-port", "0", *grace, *options]
+        command += ["--host", host] if host else []
+        command += ["--port", "0", "--admin-port", "0", *grace, *options]
         if descriptors is not None:
             command = ["sh", "-c", f'ulimit -n {descriptors} && exec "$@"', "sh", *command]
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
@@ -52,8 +53,9 @@ class ProxyProcess:
         except BaseException:
             self.kill()
             raise
-        self.address = (host, self.port)
-        self.authority = f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
+        self.address = (host or "127.0.0.1", self.port)
+        shown = f"[{host}]" if ":" in host else self.address[0]
+        self.authority = f"{shown}:{self.port}"
         self.url = f"http://{self.authority}"
 
     def client(self, **options: Any) -> RawClient:
@@ -157,17 +159,15 @@ class ProxyProcess:
         assert banner is not None, f"no banner; the proxy printed: {self.kill()}"
         admin = _ADMIN.search(banner)
         assert admin is not None
-        others = _URL.findall(banner.replace(self.origin, "").replace(admin[0], ""))
-        hosts = (self.host, f"[{self.host}]")
-        ports = [int(port) for host, port in others if host in hosts]
-        assert ports, f"no address of the proxy in the banner: {banner}"
-        return ports[0], int(admin[1])
+        ours = _URL.search(banner.replace(self.origin, "").replace(admin[0], ""))
+        assert ours is not None, f"no address of the proxy in the banner: {banner}"
+        return int(ours[1]), int(admin[1])
 
 
 def _environment() -> dict[str, str]:
     """Ours, with the package under test on the path and none of the proxy's own variables."""
     environment = {k: v for k, v in os.environ.items() if k not in _OWN_VARIABLES}
-    environment["PYTHONFAULTHANDLER"] = "1"
+    environment.update(PYTHONFAULTHANDLER="1", PYTHONWARNINGS="error")
     spec = importlib.util.find_spec("caching_proxy")
     assert spec is not None and spec.origin is not None, "caching_proxy is not importable"
     package = str(Path(spec.origin).parent.parent)

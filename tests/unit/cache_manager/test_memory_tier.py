@@ -94,7 +94,7 @@ def test_who_comes_back_enters_the_main_queue() -> None:
 
 
 def test_hit_ratio_beside_lru() -> None:
-    """Zipf with scans: well above what LRU reaches (0.318 where S3-FIFO reaches 0.419, by measurement)."""
+    """Zipf with scans: well above what LRU reaches."""
     generator = random.Random(7)
     weights = [1 / (rank + 1) ** 0.9 for rank in range(20_000)]
     asked = generator.choices(range(20_000), weights, k=60_000)

@@ -1,4 +1,4 @@
-"""The framing of bodies, beside llhttp's: what ours accepts llhttp accepts with the same meaning."""
+"""The framing of bodies: what ours accepts llhttp accepts with the same meaning."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Oracle:
 
 
 def decoded(data: bytes, *, piece: int = 1 << 30) -> tuple[bytes, int, bool]:
-    """Body, how much of `data` was used, and whether the message ended, fed `piece` octets at a time."""
+    """Body, octets of `data` used, and whether the message ended, fed `piece` octets at a time."""
     decoder = BodyDecoder.of_chunks()
     body, used = b"", 0
     while used < len(data) and not decoder.complete:
@@ -46,7 +46,7 @@ def decoded(data: bytes, *, piece: int = 1 << 30) -> tuple[bytes, int, bool]:
         (b"1\r\na\r\n1\r\nb\r\n000\r\n\r\n", b"ab"),
         (b"A\r\n0123456789\r\n0\r\n\r\n", b"0123456789"),
         (b"a;x\r\n0123456789\r\n0;y=1\r\n\r\n", b"0123456789"),
-        (b'1;x="a;b\\"\r"\r\n'.replace(b"\r\"", b'"') + b"z\r\n0\r\n\r\n", b"z"),
+        (b'1;x="a;b\\"\r"\r\n'.replace(b'\r"', b'"') + b"z\r\n0\r\n\r\n", b"z"),
         (b"2\r\n\r\n\r\n0\r\nT: v\r\nU:\r\n\r\n", b"\r\n"),
     ],
 )
@@ -109,7 +109,25 @@ def test_length() -> None:
     assert BodyDecoder.of_length(0).complete
 
 
-PARTS = [b"0", b"1", b"5", b"a", b"\r\n", b"\r", b"\n", b";", b"x", b"=", b'"', b"\\", b" ", b"hello", b"0\r\n\r\n", b":", b"T: v\r\n"]
+PARTS = [
+    b"0",
+    b"1",
+    b"5",
+    b"a",
+    b"\r\n",
+    b"\r",
+    b"\n",
+    b";",
+    b"x",
+    b"=",
+    b'"',
+    b"\\",
+    b" ",
+    b"hello",
+    b"0\r\n\r\n",
+    b":",
+    b"T: v\r\n",
+]
 
 
 @settings(max_examples=3000)

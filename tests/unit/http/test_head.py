@@ -19,7 +19,9 @@ def request(line: bytes, *fields: bytes) -> bytes:
     return b"\r\n".join([line, *fields, b"", b""])
 
 
-PLAIN = request(b"GET /a?b=c HTTP/1.1", b"Host: example.com:80", b"Accept:  text/html \t", b"Empty:")
+PLAIN = request(
+    b"GET /a?b=c HTTP/1.1", b"Host: example.com:80", b"Accept:  text/html \t", b"Empty:"
+)
 
 
 def test_plain_request_both_ways() -> None:
@@ -31,7 +33,12 @@ def test_plain_request_both_ways() -> None:
             (b"Accept", b"text/html"),
             (b"Empty", b""),
         ]
-        assert (head.minor, head.keep_alive, head.chunked, head.content_length) == (1, True, False, -1)
+        assert (head.minor, head.keep_alive, head.chunked, head.content_length) == (
+            1,
+            True,
+            False,
+            -1,
+        )
         assert head.size == len(PLAIN)
 
 
@@ -74,7 +81,10 @@ def test_what_the_scan_leaves_to_llhttp(head: bytes) -> None:
         (request(b"GET / HTTP/1.1", b"Host: a b"), problems.HOST_SYNTAX),
         (request(b"GET * HTTP/1.1", b"Host: a"), problems.REQUEST_LINE),
         (request(b"GET /#a HTTP/1.1", b"Host: a"), problems.REQUEST_LINE),
-        (request(b"GET / HTTP/1.1", b"Host: a", b"Transfer-Encoding: gzip, chunked"), problems.TRANSFER_CODING),
+        (
+            request(b"GET / HTTP/1.1", b"Host: a", b"Transfer-Encoding: gzip, chunked"),
+            problems.TRANSFER_CODING,
+        ),
         (request(b"GET / HTTP/1.0", b"Transfer-Encoding: chunked"), problems.FRAMING),
         (request(b"GET / HTTP/1.1", b"Host: a", b"Expect: more"), problems.EXPECTATION),
         (request(b"GET / HTTP/1.1", b"Host: a", b"X : b"), problems.MALFORMED_REQUEST),
@@ -127,7 +137,12 @@ def test_plain_response_both_ways() -> None:
         assert head is not None
         assert (head.status, head.reason, head.content_length) == (200, b"All right", 12)
         assert head.fields.items() == [(b"Content-Length", b"12"), (b"A", b"b")]
-        assert (head.minor, head.keep_alive, head.chunked, head.size) == (1, True, False, len(RESPONSE))
+        assert (head.minor, head.keep_alive, head.chunked, head.size) == (
+            1,
+            True,
+            False,
+            len(RESPONSE),
+        )
 
 
 @pytest.mark.parametrize(

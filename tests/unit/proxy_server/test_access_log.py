@@ -9,7 +9,9 @@ import pytest
 
 from caching_proxy.proxy_server.access_log import FLUSH_AT, AccessLog
 
-LINE = re.compile(r'(\S+) - - \[\d\d/\w{3}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\] "(.*)" (\d+|-) (\d+) (\S+)')
+LINE = re.compile(
+    r'(\S+) - - \[\d\d/\w{3}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\] "(.*)" (\d+|-) (\d+) (\S+)'
+)
 
 
 def test_lines(tmp_path: Path) -> None:

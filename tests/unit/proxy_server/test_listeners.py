@@ -36,12 +36,12 @@ def test_port_in_use(reuse: bool) -> None:
 
 
 def test_an_address_of_another_machine() -> None:
-    with pytest.raises(ListenError, match="192.0.2.1 is not an address of this machine"):
+    with pytest.raises(ListenError, match=r"192\.0\.2\.1 is not an address of this machine"):
         listeners.listen(["192.0.2.1"], 0, [], 16)
 
 
 def test_a_name_that_does_not_resolve() -> None:
-    with pytest.raises(ListenError, match="cannot listen on no.such.name.invalid"):
+    with pytest.raises(ListenError, match=r"cannot listen on no\.such.name.invalid"):
         listeners.listen(["no.such.name.invalid"], 0, [], 16)
 
 

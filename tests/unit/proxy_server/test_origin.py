@@ -10,13 +10,39 @@ from caching_proxy.proxy_server.origin import Origin
 @pytest.mark.parametrize(
     ("text", "url", "authority", "base", "host", "port", "secure"),
     [
-        ("http://example.com", b"http://example.com", b"example.com", b"", "example.com", 80, False),
-        ("http://example.com:80/", b"http://example.com", b"example.com", b"", "example.com", 80, False),
-        ("https://Example.com:8443/a/b/", b"https://example.com:8443", b"example.com:8443", b"/a/b", "example.com", 8443, True),
+        (
+            "http://example.com",
+            b"http://example.com",
+            b"example.com",
+            b"",
+            "example.com",
+            80,
+            False,
+        ),
+        (
+            "http://example.com:80/",
+            b"http://example.com",
+            b"example.com",
+            b"",
+            "example.com",
+            80,
+            False,
+        ),
+        (
+            "https://Example.com:8443/a/b/",
+            b"https://example.com:8443",
+            b"example.com:8443",
+            b"/a/b",
+            "example.com",
+            8443,
+            True,
+        ),
         ("http://[::1]:9000/x", b"http://[::1]:9000", b"[::1]:9000", b"/x", "::1", 9000, False),
     ],
 )
-def test_http(text: str, url: bytes, authority: bytes, base: bytes, host: str, port: int, secure: bool) -> None:
+def test_http(
+    text: str, url: bytes, authority: bytes, base: bytes, host: str, port: int, secure: bool
+) -> None:
     assert Origin.parse(text) == Origin(url, authority, base, host, port, secure)
 
 
