@@ -18,6 +18,7 @@ from .support.waiting import wait_until
 
 PAST = "Wed, 01 Jan 2020 00:00:00 GMT"
 FUTURE = "Thu, 01 Jan 2099 00:00:00 GMT"
+ETAG = '"v1"'
 
 
 def test_second_request_is_a_hit(stand: Stand) -> None:
@@ -26,6 +27,20 @@ def test_second_request_is_a_hit(stand: Stand) -> None:
     assert (first.cache, second.cache) == ("MISS", "HIT")
     assert first.body == second.body == b"once"
     assert len(stand.origin.seen("/hit")) == 1
+
+
+def test_both_lanes_give_the_same_hit(stand: Stand) -> None:
+    """`Connection: x` is not plain enough for the hit lane."""
+    stand.origin.on(
+        "/lanes", answer("200 OK", {"Cache-Control": "max-age=600", "ETag": ETAG}, b"x")
+    )
+    stand.proxy.get("/lanes")
+    plain, other = stand.proxy.get("/lanes"), stand.proxy.get("/lanes", {"Connection": "x"})
+    assert (plain.cache, plain.body) == (other.cache, other.body) == ("HIT", b"x")
+    counting = ("age", "cache-status")
+    assert {line for line in plain.fields.lines if line[0] not in counting} == {
+        line for line in other.fields.lines if line[0] not in counting
+    }
 
 
 def test_key_is_shown_and_the_same_on_miss_and_hit(stand: Stand) -> None:

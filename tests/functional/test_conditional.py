@@ -38,16 +38,17 @@ CONDITIONS = [
 ]
 
 
+@pytest.mark.parametrize("lane", [{}, {"Connection": "x"}], ids=["hit lane", "llhttp lane"])
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 @pytest.mark.parametrize("fields, status", CONDITIONS)
 def test_conditional_request_for_a_stored_response(
-    stand: Stand, fields: dict[str, str], status: int, method: str
+    stand: Stand, fields: dict[str, str], status: int, method: str, lane: dict[str, str]
 ) -> None:
     """RFC 9110 13.1.2, 13.1.3, 13.2.2; the fields of a 304: 15.4.5."""
     stand.origin.on("/validated", answer("200 OK", VALIDATED, b"content"))
     stand.proxy.get("/validated")
     with stand.proxy.client() as client:
-        response = client.request(method, "/validated", fields)
+        response = client.request(method, "/validated", {**fields, **lane})
         assert (response.status, response.cache) == (status, "HIT")
         if status == 304:
             for name in ("cache-control", "content-location", "etag", "expires", "date"):

@@ -76,6 +76,8 @@ cdef class Fill:
 
     cdef hold(self, Budget budget, int64_t limit):
         """Hold the body whole, as long as it has at most `limit` octets and the budget allows."""
+        if self.size > limit or budget.used + self.size > budget.limit:
+            return
         self.keep = True
         self.budget = budget
         self.limit = limit
