@@ -43,7 +43,7 @@ cdef inline uint8_t bucket(const char* name, Py_ssize_t size) noexcept nogil:
 cdef void fill_buckets() except *:
     cdef int number
     cdef uint8_t slot
-    for number in range(1, FIELD_IDS):
+    for number in range(1, <int>FIELD_IDS):
         NAME_TEXT[number] = PyBytes_AS_STRING(NAMES[number])
         NAME_SIZE[number] = PyBytes_GET_SIZE(NAMES[number])
         slot = bucket(NAME_TEXT[number], NAME_SIZE[number])

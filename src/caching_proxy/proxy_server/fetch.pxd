@@ -26,7 +26,7 @@ cdef class Fetch(Receiver):
 
     cdef dial(self)
     cdef progress(self)
-    cdef bint resendable(self)
+    cdef bint resendable(self) except -1
     cdef send_body(self)
     cdef judge(self)
     cdef keep_or_not(self)

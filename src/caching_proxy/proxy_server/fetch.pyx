@@ -117,7 +117,7 @@ cdef class Fetch(Receiver):
         if not self.sent and self.connection.receiver is self:
             self.send_body()
 
-    cdef bint resendable(self):
+    cdef bint resendable(self) except -1:
         return self.body is None and self.request.method in IDEMPOTENT
 
     cdef send_body(self):

@@ -486,7 +486,7 @@ cdef Variant find_variant(Service service, const char* text, Scan* scan):
     return service.variants.find(PyBytes_FromStringAndSize(raw, size))
 
 
-cdef bint surely_unchanged(Entry entry, const char* text, Scan* scan):
+cdef bint surely_unchanged(Entry entry, const char* text, Scan* scan) except -1:
     """Whether the request's condition names exactly what is stored; anything less plain is request_path's to judge."""
     cdef FieldId field = F_IF_NONE_MATCH if scan.seen & bit(F_IF_NONE_MATCH) else F_IF_MODIFIED_SINCE
     cdef bytes stored = entry.etag if field == F_IF_NONE_MATCH else entry.last_modified

@@ -239,7 +239,7 @@ cdef relay_interims(Exchange x):
         x.client.send(interim_head(interim), [])
 
 
-cdef bint awaits_continue(Exchange x):
+cdef bint awaits_continue(Exchange x) except -1:
     return x.request.expects_continue and not x.continued and x.body.size == 0
 
 
@@ -269,7 +269,7 @@ cdef own_origins(Exchange x):
     return names
 
 
-cdef bint may_be_stale(Exchange x, Entry entry, object verdict):
+cdef bint may_be_stale(Exchange x, Entry entry, object verdict) except -1:
     """Whether the origin failed and a stale response answers instead (RFC 5861 4, RFC 9111 4.2.4)."""
     cdef Fetch fetch = x.fetch
     if verdict is not STALE or entry.must_revalidate:

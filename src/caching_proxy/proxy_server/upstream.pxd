@@ -40,7 +40,7 @@ cdef class UpstreamConnection(Source):
     cdef read_head(self, bytes data)
     cdef ResponseHead next_head(self, bytes data)
     cdef read_body(self, bytes data, Py_ssize_t at)
-    cdef Framing framing(self, ResponseHead head)
+    cdef Framing framing(self, ResponseHead head) except *
     cdef ended(self, bint clean)
     cdef fail(self, object error)
     cdef abort(self)

@@ -168,7 +168,7 @@ cdef class UpstreamConnection(Source):
             return None
         return parse_response(data[:end])
 
-    cdef Framing framing(self, ResponseHead head):
+    cdef Framing framing(self, ResponseHead head) except *:
         """RFC 9112 6.3."""
         if self.receiver.is_head or head.status == 204 or head.status == 304:
             return NO_BODY
