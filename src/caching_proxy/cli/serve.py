@@ -75,6 +75,7 @@ def banner(settings: Settings, proxy: ProxyServer, control: ControlApi | None) -
         f"origin {settings.origin}",
         f"{tiers}, {objects}" if settings.memory else tiers,
         f"ttl {format_seconds(settings.cache_ttl)} s",
+        f"up to {proxy.stats()['connections_limit']} connections",
         f"heads up to {format_size(settings.max_head)}, request bodies {body}",
         f"admin {control.address}" if control is not None else "no admin",
     ]

@@ -91,7 +91,7 @@ cdef bint plain_host(const char* text, Py_ssize_t size) noexcept nogil:
         at += 1
     if at == 0 or at == size:
         return at > 0
-    return text[at] == c":" and size - at < 6 and 0 <= decimal(text + at + 1, size - at - 1) < 65536
+    return text[at] == c":" and size - at <= 6 and 0 <= decimal(text + at + 1, size - at - 1) < 65536
 
 
 cdef bint plain_connection(const char* data, Scan* out) noexcept nogil:

@@ -95,6 +95,7 @@ cdef class Service:
             "refused": self.refused,
             "bytes_sent": self.octets_sent,
             "connections": len(self.clients),
+            "connections_limit": self.max_connections,
             "connections_accepted": self.connections_accepted,
             "origin_requests": self.origin_requests,
             "origin_failures": self.origin_failures,
