@@ -242,9 +242,9 @@ def test_stalled_reader_pauses_the_origin(start_proxy: StartProxy, origin: Scrip
     with proxy.client(timeout=2 * DEADLINE) as client:
         client.send(client.head("GET", "/stream"))
         response = client.response_head()
-        assert pump.blocked.wait(DEADLINE), (
-            "the origin could send all of 200 MB to a stalled client"
-        )
+        assert pump.blocked.wait(
+            DEADLINE
+        ), "the origin could send all of 200 MB to a stalled client"
         assert pump.sent < 64 * MB
         assert proxy.memory() - before < 64 * MB
         _others_are_served(proxy)

@@ -1,4 +1,4 @@
-"""The package's order: imports point one way, every extension module has its contract and its types."""
+"""The package in order: imports point one way, extension modules have contracts and types."""
 
 from __future__ import annotations
 
@@ -54,7 +54,8 @@ def test_nothing_is_included_textually() -> None:
 def test_c_functions_state_how_they_fail() -> None:
     """A cdef function with a C return type says `except` or `noexcept`."""
     returns_c = re.compile(
-        r"^\s*c(?:p?def)\s+(?:inline\s+)?(?:void|bint|int|u?int\d+_t|Py_ssize_t|double|FieldId|Framing)"
+        r"^\s*c(?:p?def)\s+(?:inline\s+)?"
+        r"(?:void|bint|int|u?int\d+_t|Py_ssize_t|double|FieldId|Framing)"
         r"\s+\w+\((?:[^()]|\([^()]*\))*\)(?P<rest>[^\n]*)",
         re.MULTILINE,
     )

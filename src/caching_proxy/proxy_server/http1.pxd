@@ -12,6 +12,7 @@ cdef class ClientConnection(Client):
     cdef BodyDecoder decoder          # of its request's body
     cdef bytes pending                # octets behind it, or the beginning of a head
     cdef bint partial                 # `pending` is the beginning of a head, whose time is running
+    cdef Py_ssize_t searched          # octets of it in which its end is not
     cdef bint processing
     cdef bint reading                 # the transport has not been told to pause
     cdef bint ended                   # the client will send no more
@@ -26,6 +27,7 @@ cdef class ClientConnection(Client):
     cdef int64_t written
 
     cdef process(self, bytes data)
+    cdef bint oversize(self, Scan* scan) noexcept
     cdef list find_hit(self, bytes data, Scan* scan)
     cdef Py_ssize_t parse(self, bytes data, Py_ssize_t at) except -2
     cdef Py_ssize_t begin(self, RequestHead head, bytes data, Py_ssize_t at) except -2

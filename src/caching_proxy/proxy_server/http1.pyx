@@ -100,7 +100,7 @@ cdef class ClientConnection(Client):
 
     def eof_received(self):
         self.ended = True
-        if self.exchange is None or self.secure:
+        if self.secure or (self.exchange is None and (self.pending is None or self.partial)):
             return False
         if self.decoder is not None:
             self.exchange.body.fail(RequestRefused(problems.MALFORMED_REQUEST))
@@ -122,18 +122,18 @@ cdef class ClientConnection(Client):
         self.received += PyBytes_GET_SIZE(data)
         if self.lingering or self.gone:
             return
-        if self.exchange is None and self.pending is None:
-            self.process(data)
-        elif self.decoder is not None:
+        if self.decoder is not None:
             at = self.feed(data, 0)
-            if at < PyBytes_GET_SIZE(data):
-                self.hold(data[at:])
-        elif self.exchange is None and self.writable:
+            if at == PyBytes_GET_SIZE(data):
+                return
+            data = data[at:]
+        if self.pending is not None:
             data = self.pending + data
             self.pending = None
+        if self.exchange is None and self.writable and not self.lingering:
             self.process(data)
         else:
-            self.hold(self.pending + data if self.pending is not None else data)
+            self.hold(data)
 
     # -- requests
 
@@ -148,7 +148,7 @@ cdef class ClientConnection(Client):
         self.processing = True
         try:
             while at < size and self.exchange is None and self.writable and not self.lingering and not self.gone:
-                if not scan_request_head(text, at, size, &scan) or scan.size > self.service.max_head:
+                if self.partial or not scan_request_head(text, at, size, &scan) or self.oversize(&scan):
                     if out is not None:
                         self.flush(out)
                         out = None
@@ -176,6 +176,11 @@ cdef class ClientConnection(Client):
                 self.rests()
         finally:
             self.processing = False
+
+    cdef bint oversize(self, Scan* scan) noexcept:
+        """Whether the head just scanned is beyond a limit, which the other lane then says."""
+        return (scan.size > self.service.max_head or scan.target_size > self.service.max_target
+                or scan.count > self.service.max_fields)
 
     cdef list find_hit(self, bytes data, Scan* scan):
         """The answer to a plain request where the memory tier has a fresh entry for it, else None."""
@@ -224,7 +229,7 @@ cdef class ClientConnection(Client):
             at += 2                                     # RFC 9112 2.2: empty lines before a request
         if at == size:
             return at
-        end = find_head_end(text + at, min(size - at, self.service.max_head), 0)
+        end = find_head_end(text + at, min(size - at, self.service.max_head), self.searched)
         if end == BAD_LINE:
             self.refuse(problems.LINE_ENDING)
             return -1
@@ -236,6 +241,7 @@ cdef class ClientConnection(Client):
             if not self.partial:
                 self.partial = True
                 self.waits(self.service.head_timeout)
+            self.searched = size - at
             self.hold(data[at:])
             return -1
         try:
@@ -251,6 +257,7 @@ cdef class ClientConnection(Client):
         self.service.requests += 1
         self.deadline = 0
         self.partial = False
+        self.searched = 0
         if head.has_body():
             body = Fill()
             body.source = self

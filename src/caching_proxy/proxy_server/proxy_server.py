@@ -9,7 +9,7 @@ import sys
 
 from caching_proxy.proxy_server import http1, listeners
 from caching_proxy.proxy_server.access_log import AccessLog
-from caching_proxy.proxy_server.dialer import Dialer, origin_tls
+from caching_proxy.proxy_server.dialer import Dialer, Resolve, origin_tls, resolve
 from caching_proxy.proxy_server.errors import ListenError
 from caching_proxy.proxy_server.origin import Origin
 from caching_proxy.proxy_server.service import Service
@@ -24,8 +24,10 @@ FEW_DESCRIPTORS = 1024  # assumed where the system does not tell
 class ProxyServer:
     """One proxy on the running event loop."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, resolver: Resolve = resolve) -> None:
+        """`resolver` finds the addresses of the origin's name."""
         self._settings = settings
+        self._resolver = resolver
         self._origin = Origin.parse(settings.origin)
         self._sockets: list[socket.socket] = []
         self._servers: list[asyncio.Server] = []
@@ -46,7 +48,11 @@ class ProxyServer:
                 f"--access-log {settings.access_log}: {error.strerror}: choose another file"
             ) from None
         self._dialer = Dialer(
-            self._origin, tls, settings.connect_timeout, settings.resolve_interval
+            self._origin,
+            tls,
+            settings.connect_timeout,
+            settings.resolve_interval,
+            self._resolver,
         )
         self._pool = Pool(self._dialer, settings)
         self._service = Service(settings, self._origin, self._pool, _client_limit(settings))
