@@ -141,7 +141,7 @@ def _others_are_served(proxy: ProxyProcess) -> None:
 def test_slow_reader_is_ended(
     start_proxy: StartProxy, origin: ScriptedOrigin, control: str
 ) -> None:
-    proxy = start_proxy("--min-rate", "10KB", "--max-object", "64MB", "--send-timeout", "10m")
+    proxy = start_proxy("--min-rate", "10KB", "--max-object", "64MB", "--send-timeout", "2s")
     origin.on("/big", answer("200 OK", {"Cache-Control": control}, bytes(32 * MB)))
     with proxy.client(receive_buffer=4 * KB) as client:
         client.send(client.head("GET", "/big"))
@@ -170,7 +170,7 @@ def test_reader_that_takes_nothing_is_ended(
 def test_slow_sender_is_ended(
     start_proxy: StartProxy, origin: ScriptedOrigin, framing: str
 ) -> None:
-    proxy = start_proxy("--min-rate", "10KB", "--body-timeout", "10m")
+    proxy = start_proxy("--min-rate", "10KB", "--body-timeout", "2s")
     with proxy.client() as client:
         fields = {"Content-Length": str(MB)}
         piece = b"x"

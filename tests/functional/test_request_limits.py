@@ -284,7 +284,7 @@ def test_a_client_that_waits_for_100_is_not_slow(
     start_proxy: StartProxy, origin: ScriptedOrigin
 ) -> None:
     """The origin takes its time; meanwhile --min-rate ends a client that is slow indeed."""
-    proxy = start_proxy("--min-rate", "10KB", "--body-timeout", "10m")
+    proxy = start_proxy("--min-rate", "10KB", "--body-timeout", "2s")
     released = threading.Event()
 
     def hesitate(exchange: Exchange) -> None:

@@ -50,12 +50,13 @@ cdef class Variants:
         variant.accept_language = None if accept_language is None else normalise_accept_language(accept_language)
         variant.text = b"%b\n%b\n%b" % (
             variant.accept or b"", variant.accept_encoding or b"", variant.accept_language or b"")
+        if len(raw) > MEMO_SIZE:
+            return variant
         if len(self.memo) >= MEMO_ENTRIES:
             self.memo.clear()
             self.interned.clear()
         variant = self.interned.setdefault(variant.text, variant)
-        if len(raw) <= MEMO_SIZE:
-            self.memo[raw] = variant
+        self.memo[raw] = variant
         return variant
 
 

@@ -28,5 +28,6 @@ cdef class Entry:
 
     cdef Py_ssize_t cost(self) noexcept:
         """Octets of memory, all included."""
+        cdef Py_ssize_t variant = 2 * PyBytes_GET_SIZE(self.variant.text)       # the text, and its parts
         return (PyBytes_GET_SIZE(self.head) + PyBytes_GET_SIZE(self.body) + PyBytes_GET_SIZE(self.url)
-                + ENTRY_OVERHEAD)
+                + (PyBytes_GET_SIZE(self.etag) if self.etag is not None else 0) + variant + ENTRY_OVERHEAD)

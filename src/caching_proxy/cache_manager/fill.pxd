@@ -37,6 +37,7 @@ cdef class Fill:
     cdef hold(self, Budget budget, int64_t limit)
     cdef let_go(self)
     cdef leave(self)
+    cdef detach(self)
     cdef bytes whole(self)
     cdef forget_taken(self)
     cdef resume(self)

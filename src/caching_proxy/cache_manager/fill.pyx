@@ -8,6 +8,9 @@ cimport cython
 from cpython.bytes cimport PyBytes_GET_SIZE
 from libc.stdint cimport int64_t
 
+cdef enum:
+    CHUNKS_APART = 8          # of more that came at once one is made: bounds count octets, not objects
+
 
 cdef class Source:
     """Where a body comes from; it can be paused."""
@@ -37,6 +40,8 @@ cdef class Fill:
         """More of the body has come."""
         cdef bytes chunk
         cdef int64_t more = 0
+        if len(chunks) > CHUNKS_APART:
+            chunks = [b"".join(chunks)]
         for chunk in chunks:
             more += PyBytes_GET_SIZE(chunk)
         self.chunks.extend(chunks)
@@ -97,6 +102,11 @@ cdef class Fill:
         self.abandoned = True
         self.waiting = 0
         self.resume()
+
+    cdef detach(self):
+        """The source has given all that it will: it is free for others."""
+        self.resume()
+        self.source = None
 
     cdef bytes whole(self):
         """The body of a complete fill that was held."""

@@ -9,7 +9,7 @@ cdef enum Framing:
     UNTIL_CLOSE
 
 cdef enum:
-    LINE_LIMIT = 16384        # octets of chunk extensions, and of the trailer section, that one body may have
+    LINE_LIMIT = 16384        # octets that a chunk's extensions, and the trailer section, may have
 
 cdef class BodyDecoder:
     cdef Framing framing

@@ -123,6 +123,7 @@ cdef class BodyDecoder:
         if state == SIZE:
             return self.size_digit(octet)
         if state == SIZE_LF:
+            self.spare = LINE_LIMIT
             if octet != c"\n":
                 return MALFORMED
             return DATA if self.remaining else TRAILER

@@ -12,7 +12,10 @@ cdef enum FieldId:
     F_X_FORWARDED_FOR, F_X_FORWARDED_PROTO, F_X_FORWARDED_HOST, F_FORWARDED
     F_DATE, F_AGE, F_ETAG, F_LAST_MODIFIED, F_EXPIRES, F_VARY, F_CONTENT_TYPE, F_CONTENT_ENCODING
     F_CONTENT_LANGUAGE, F_CONTENT_RANGE, F_CONTENT_LOCATION, F_LOCATION
-    F_CACHE_STATUS, F_X_CACHE, F_X_CACHE_KEY, F_CDN_CACHE_CONTROL, F_USER_AGENT, F_REFERER
+    F_CACHE_STATUS, F_X_CACHE, F_X_CACHE_KEY, F_CDN_CACHE_CONTROL
+    F_X_HTTP_METHOD, F_X_HTTP_METHOD_OVERRIDE, F_X_METHOD_OVERRIDE
+    # Client's words about its own request that an origin may believe and that are in no key: not sent on.
+    F_UNKEYED, F_X_HOST, F_X_ORIGINAL_HOST, F_X_ORIGINAL_URL, F_X_REAL_IP, F_X_REWRITE_URL, F_X_URL_SCHEME
     FIELD_IDS
 
 cdef struct Span:
@@ -22,6 +25,11 @@ cdef struct Span:
     uint32_t name_size
     uint8_t field
 
+cdef inline uint64_t bit(FieldId field) noexcept nogil:
+    return <uint64_t>1 << field
+
+cdef FieldId known_id(const char* name, Py_ssize_t size) noexcept nogil
+cdef bint is_unkeyed(const char* name, Py_ssize_t size) noexcept nogil
 cdef FieldId field_id(const char* name, Py_ssize_t size) noexcept nogil
 
 cdef class Fields:

@@ -7,7 +7,7 @@ cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport uint8_t, uint64_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memcpy
+from libc.string cimport memchr, memcpy
 
 from caching_proxy.http.grammar cimport LOWER, equals_lower
 
@@ -21,7 +21,10 @@ cdef tuple NAMES = (
     b"x-forwarded-host", b"forwarded", b"date", b"age", b"etag", b"last-modified", b"expires",
     b"vary", b"content-type", b"content-encoding", b"content-language", b"content-range",
     b"content-location", b"location", b"cache-status", b"x-cache", b"x-cache-key",
-    b"cdn-cache-control", b"user-agent", b"referer",
+    b"cdn-cache-control",
+    b"x-http-method", b"x-http-method-override", b"x-method-override",
+    b"", b"x-host", b"x-original-host", b"x-original-url", b"x-real-ip", b"x-rewrite-url",
+    b"x-url-scheme",
 )
 assert len(NAMES) == FIELD_IDS <= 64
 
@@ -44,6 +47,8 @@ cdef void fill_buckets() except *:
     cdef int number
     cdef uint8_t slot
     for number in range(1, <int>FIELD_IDS):
+        if number == F_UNKEYED:
+            continue
         NAME_TEXT[number] = PyBytes_AS_STRING(NAMES[number])
         NAME_SIZE[number] = PyBytes_GET_SIZE(NAMES[number])
         slot = bucket(NAME_TEXT[number], NAME_SIZE[number])
@@ -54,17 +59,40 @@ cdef void fill_buckets() except *:
 fill_buckets()
 
 
-cdef FieldId field_id(const char* name, Py_ssize_t size) noexcept nogil:
-    """The id of a field name of any case; F_OTHER when the proxy has no use for it."""
-    cdef uint8_t number
-    if size < 1:
-        return F_OTHER
-    number = BUCKETS[bucket(name, size)]
+cdef FieldId known_id(const char* name, Py_ssize_t size) noexcept nogil:
+    cdef uint8_t number = BUCKETS[bucket(name, size)]
     while number:
         if NAME_SIZE[number] == size and equals_lower(name, NAME_TEXT[number], size):
             return <FieldId>number
         number = CHAIN[number]
     return F_OTHER
+
+
+cdef FieldId field_id(const char* name, Py_ssize_t size) noexcept nogil:
+    """The id of a field name of any case; F_OTHER when the proxy only copies it."""
+    cdef FieldId known
+    if size < 1:
+        return F_OTHER
+    known = known_id(name, size)
+    if known != F_OTHER:
+        return known
+    return F_UNKEYED if is_unkeyed(name, size) else F_OTHER
+
+
+cdef bint is_unkeyed(const char* name, Py_ssize_t size) noexcept nogil:
+    """Whether an origin may take this for one of the fields that the proxy judges or writes itself.
+
+    The family of X-Forwarded-*, and known names with underscores: CGI cannot tell them from hyphens.
+    """
+    cdef char hyphened[32]
+    cdef Py_ssize_t at
+    if size > 12 and equals_lower(name, b"x-forwarded-", 12):
+        return True
+    if size > 32 or memchr(name, c"_", size) == NULL:
+        return False
+    for at in range(size):
+        hyphened[at] = c"-" if name[at] == c"_" else name[at]
+    return known_id(hyphened, size) != F_OTHER or (size > 12 and equals_lower(hyphened, b"x-forwarded-", 12))
 
 
 @cython.freelist(64)

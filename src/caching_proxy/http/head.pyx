@@ -20,7 +20,7 @@ from httptools import (
 
 from caching_proxy.http.fields cimport (
     F_ACCEPT, F_ACCEPT_ENCODING, F_ACCEPT_LANGUAGE, F_CONNECTION, F_CONTENT_LENGTH, F_EXPECT, F_HOST,
-    F_IF_MODIFIED_SINCE, F_IF_NONE_MATCH, F_TRANSFER_ENCODING, F_UPGRADE, FieldId, Fields, Span, field_id,
+    F_IF_MODIFIED_SINCE, F_IF_NONE_MATCH, F_TRANSFER_ENCODING, F_UPGRADE, FieldId, Fields, Span, bit, field_id,
 )
 from caching_proxy.http.grammar cimport HOST, TARGET, TOKEN, VALUE, decimal, equals_lower
 
@@ -28,9 +28,6 @@ from caching_proxy.http import problems
 from caching_proxy.http.problems import OriginFailed, RequestRefused
 from caching_proxy.http.target import split_absolute, valid_authority
 
-
-cdef inline uint64_t bit(FieldId field) noexcept nogil:
-    return <uint64_t>1 << field
 
 # A request with one of these is never plain.
 cdef uint64_t NOT_PLAIN = bit(F_CONTENT_LENGTH) | bit(F_TRANSFER_ENCODING) | bit(F_EXPECT) | bit(F_UPGRADE)

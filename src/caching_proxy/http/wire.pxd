@@ -11,4 +11,5 @@ cdef class Wire:
     cdef int put(self, const char* text, Py_ssize_t size) except -1
     cdef int put_bytes(self, bytes text) except -1
     cdef int put_number(self, int64_t number) except -1
+    cdef void begin(self) noexcept
     cdef bytes take(self)

@@ -12,6 +12,10 @@ cdef class Wire:
     def __dealloc__(self):
         free(self.buffer)
 
+    cdef void begin(self) noexcept:
+        """Start a head; what an error may have left is dropped."""
+        self.size = 0
+
     cdef int grow(self, Py_ssize_t more) except -1:
         cdef Py_ssize_t room = 2 * (self.size + more) + 4096
         cdef char* buffer = <char*>realloc(self.buffer, room)

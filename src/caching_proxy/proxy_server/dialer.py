@@ -84,7 +84,7 @@ class Dialer:
             raise OriginFailed(problems.ORIGIN_CONNECT_TIMEOUT) from None
         except ssl.SSLError as error:
             raise OriginFailed(problems.ORIGIN_TLS, str(error)) from None
-        except socket.gaierror as error:
+        except (socket.gaierror, UnicodeError) as error:
             raise OriginFailed(problems.ORIGIN_UNRESOLVABLE, str(error)) from None
         except (ConnectionRefusedError, FileNotFoundError) as error:
             raise OriginFailed(problems.ORIGIN_REFUSED, str(error)) from None
@@ -98,18 +98,18 @@ class Dialer:
                 pool.connection, self.origin.socket_path
             )
             return connection
-        failure: OSError | None = None
-        for host, port in await self._resolve(pool):
+        addresses = await self._resolve(pool)
+        failure: Exception = OSError("the name has no address")
+        for host, port in addresses:
+            opening = loop.create_connection(pool.connection, host, port, **self._tls_arguments())
             try:
-                _, connection = await loop.create_connection(
-                    pool.connection, host, port, **self._tls_arguments()
-                )
+                _, connection = await asyncio.wait_for(opening, self._timeout / len(addresses))
                 return connection
             except ssl.SSLError:
                 raise
-            except OSError as error:
-                failure = failure or error
-        raise failure or OSError("the name has no address")
+            except (OSError, asyncio.TimeoutError) as error:
+                failure = error
+        raise failure
 
     def _tls_arguments(self) -> dict[str, Any]:
         if self._tls is None:
@@ -135,7 +135,7 @@ class Dialer:
     async def _refresh_quietly(self, pool: Pool) -> None:
         try:
             await self._refresh(pool)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
             self._resolved_at = asyncio.get_running_loop().time()
             log.warning(
                 "%s does not resolve any more, its last addresses serve on: %s",

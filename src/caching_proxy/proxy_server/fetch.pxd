@@ -27,6 +27,7 @@ cdef class Fetch(Receiver):
     cdef dial(self)
     cdef progress(self)
     cdef bint resendable(self) except -1
+    cdef bint was_stale(self, object failure) except -1
     cdef send_body(self)
     cdef judge(self)
     cdef keep_or_not(self)

@@ -57,6 +57,12 @@ cdef class Fetch(Receiver):
         except (OriginFailed, RequestRefused) as failure:
             self.error = failure
             self.fill.fail(failure)
+        except Exception:
+            self.error = OriginFailed(problems.INTERNAL)
+            if self.connection is not None and self.connection.receiver is self:
+                self.connection.abort()
+            self.fill.fail(self.error)
+            raise
         finally:
             self.settle()
 
@@ -75,8 +81,8 @@ cdef class Fetch(Receiver):
                     if self.head is None:
                         await self.changed()
                 return
-            except OriginFailed:
-                if not (again and self.connection.used and not self.connection.heard and self.resendable()):
+            except OriginFailed as failure:
+                if not (again and self.resendable() and self.was_stale(failure)):
                     raise
                 self.connection = None
                 self.error = None
@@ -88,8 +94,6 @@ cdef class Fetch(Receiver):
             await self.changed()
         if self.error is not None:
             raise self.error
-        if self.orphan:
-            raise OriginFailed(problems.ORIGIN_RESET)
 
     cdef dial(self):
         """Open a connection in a task of its own; it is kept when this fetch no longer wants it."""
@@ -104,6 +108,7 @@ cdef class Fetch(Receiver):
             self.error = task.exception()
         elif self.orphan:
             self.service.pool.release(task.result())
+            self.error = OriginFailed(problems.ORIGIN_RESET)
         else:
             self.connection = task.result()
         self.wake()
@@ -117,8 +122,12 @@ cdef class Fetch(Receiver):
         if not self.sent and self.connection.receiver is self:
             self.send_body()
 
+    cdef bint was_stale(self, object failure) except -1:
+        """Whether the kept connection had been closed by the origin before it saw the request."""
+        return failure.problem is problems.ORIGIN_RESET and self.connection.kept and not self.connection.heard
+
     cdef bint resendable(self) except -1:
-        return self.body is None and self.request.method in IDEMPOTENT
+        return not self.orphan and self.body is None and self.request.method in IDEMPOTENT
 
     cdef send_body(self):
         cdef bytes chunk

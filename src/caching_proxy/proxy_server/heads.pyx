@@ -11,21 +11,19 @@ from caching_proxy.http.fields cimport (
     F_CONTENT_LENGTH, F_CONTENT_RANGE, F_CONTENT_TYPE, F_DATE, F_ETAG, F_EXPECT, F_FORWARDED, F_HOST,
     F_HTTP2_SETTINGS, F_KEEP_ALIVE, F_LAST_MODIFIED, F_PROXY_AUTHENTICATE, F_PROXY_AUTHORIZATION,
     F_PROXY_CONNECTION, F_TE, F_TRAILER, F_TRANSFER_ENCODING, F_UPGRADE, F_X_CACHE, F_X_CACHE_KEY,
-    F_X_FORWARDED_FOR, F_X_FORWARDED_HOST, F_X_FORWARDED_PROTO, FieldId, Fields, Span,
+    F_X_FORWARDED_FOR, F_X_FORWARDED_HOST, F_X_FORWARDED_PROTO, F_UNKEYED, F_X_HOST, F_X_ORIGINAL_HOST,
+    F_X_ORIGINAL_URL, F_X_REAL_IP, F_X_REWRITE_URL, F_X_URL_SCHEME, FieldId, Fields, Span, bit,
 )
 from caching_proxy.http.head cimport RequestHead, ResponseHead
 from caching_proxy.http.wire cimport Wire
 from caching_proxy.proxy_server.service cimport Service
 
-from caching_proxy.http.dates import format_http_date
+from caching_proxy.http.dates import format_http_date, parse_http_date
 
 
 cdef enum:
     JOIN_LIMIT = 16384        # octets of a body that are cheaper copied behind the head than written on their own
 
-
-cdef inline uint64_t bit(FieldId field) noexcept nogil:
-    return <uint64_t>1 << field
 
 # Fields of one connection only (RFC 9110 7.6.1), and those that frame a message: written anew for the next one.
 cdef uint64_t HOP_BY_HOP = (
@@ -34,7 +32,9 @@ cdef uint64_t HOP_BY_HOP = (
     | bit(F_PROXY_AUTHORIZATION) | bit(F_CONTENT_LENGTH))
 # What the proxy says itself, so that nobody else's word stands for it.
 cdef uint64_t OURS_UPSTREAM = (bit(F_HOST) | bit(F_EXPECT) | bit(F_FORWARDED) | bit(F_X_FORWARDED_FOR)
-                               | bit(F_X_FORWARDED_PROTO) | bit(F_X_FORWARDED_HOST))
+                               | bit(F_X_FORWARDED_PROTO) | bit(F_X_FORWARDED_HOST) | bit(F_UNKEYED)
+                               | bit(F_X_HOST) | bit(F_X_ORIGINAL_HOST) | bit(F_X_ORIGINAL_URL)
+                               | bit(F_X_REAL_IP) | bit(F_X_REWRITE_URL) | bit(F_X_URL_SCHEME))
 cdef uint64_t OURS_DOWNSTREAM = bit(F_AGE) | bit(F_X_CACHE) | bit(F_X_CACHE_KEY)
 # Metadata of a representation that a 304 does not repeat (RFC 9110 15.4.5).
 cdef uint64_t REPRESENTATION = (bit(F_CONTENT_TYPE) | bit(F_CONTENT_ENCODING) | bit(F_CONTENT_LANGUAGE)
@@ -64,6 +64,7 @@ cdef int put_line(Wire wire, bytes name, bytes value) except -1:
 
 
 cdef int put_status(Wire wire, ResponseHead response) except -1:
+    wire.begin()
     wire.put(b"HTTP/1.1 ", 9)
     wire.put_number(response.status)
     wire.put(b" ", 1)
@@ -86,6 +87,7 @@ cdef bytes origin_head(Service service, RequestHead request, bytes target, bytes
     """
     cdef Wire wire = service.wire
     cdef uint64_t without = HOP_BY_HOP | OURS_UPSTREAM
+    wire.begin()
     wire.put_bytes(request.method)
     wire.put(b" ", 1)
     wire.put_bytes(target)
@@ -162,6 +164,7 @@ cdef Entry stored_entry(Service service, bytes url, Variant variant, bytes key, 
     cdef Py_ssize_t validation
     cdef Fields fields = response.fields
     cdef int64_t born = received_at - storable.age
+    cdef bytes last_modified = fields.first(F_LAST_MODIFIED)
     put_status(wire, response)
     put_lines(wire, fields, ~REPRESENTATION)
     if response.status != 204:                          # RFC 9110 8.6
@@ -173,9 +176,20 @@ cdef Entry stored_entry(Service service, bytes url, Variant variant, bytes key, 
     wire.put(b"X-Cache: HIT\r\nX-Cache-Key: ", 27)
     wire.put_bytes(key)
     wire.put(b"\r\nAge: ", 7)
+    if last_modified is not None and parse_http_date(last_modified, received_at) is None:
+        last_modified = None
     return Entry(url, variant, response.status, wire.take(), validation, body, fields.first(F_ETAG),
-                 fields.first(F_LAST_MODIFIED), storable.must_revalidate, storable.date, born,
+                 last_modified, storable.must_revalidate, storable.date, born,
                  born + storable.lifetime)
+
+
+cdef int put_stored(Wire wire, Entry entry, bint not_modified) except -1:
+    """A stored head, or what of it a 304 has; it ends where the age begins."""
+    wire.begin()
+    if not not_modified:
+        return wire.put_bytes(entry.head)
+    wire.put(b"HTTP/1.1 304 Not Modified\r\n", 27)
+    return wire.put(<const char*>entry.head + entry.validation, PyBytes_GET_SIZE(entry.head) - entry.validation)
 
 
 cdef bytes hit_head(Service service, Entry entry, int64_t now, bint not_modified, bytes fate, bytes connection):
@@ -183,11 +197,7 @@ cdef bytes hit_head(Service service, Entry entry, int64_t now, bint not_modified
     cdef Wire wire = service.wire
     cdef int64_t age = now - entry.born
     cdef int64_t left = entry.fresh_until - now
-    if not_modified:
-        wire.put(b"HTTP/1.1 304 Not Modified\r\n", 27)
-        wire.put(<const char*>entry.head + entry.validation, PyBytes_GET_SIZE(entry.head) - entry.validation)
-    else:
-        wire.put_bytes(entry.head)
+    put_stored(wire, entry, not_modified)
     wire.put_number(age if age > 0 else 0)
     wire.put(b"\r\n", 2)
     wire.put_bytes(service.cache_status)
@@ -207,11 +217,7 @@ cdef list hit_message(Service service, Entry entry, int64_t now, bint not_modifi
     """What the hit lane writes: head and body in one piece, or in two where copying the body would cost more."""
     cdef Wire wire = service.wire
     cdef Py_ssize_t size = PyBytes_GET_SIZE(entry.body)
-    if not_modified:
-        wire.put(b"HTTP/1.1 304 Not Modified\r\n", 27)
-        wire.put(<const char*>entry.head + entry.validation, PyBytes_GET_SIZE(entry.head) - entry.validation)
-    else:
-        wire.put_bytes(entry.head)
+    put_stored(wire, entry, not_modified)
     wire.put_number(now - entry.born if now > entry.born else 0)
     wire.put_bytes(service.hit_status)
     wire.put_number(entry.fresh_until - now)

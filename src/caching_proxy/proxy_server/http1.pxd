@@ -11,6 +11,8 @@ cdef class ClientConnection(Client):
     cdef Exchange exchange            # the one under way: there is one at a time
     cdef BodyDecoder decoder          # of its request's body
     cdef bytes pending                # octets behind it, or the beginning of a head
+    cdef list gathered                # answers of the hit lane that are not written yet
+    cdef int64_t gathered_size
     cdef bint partial                 # `pending` is the beginning of a head, whose time is running
     cdef Py_ssize_t searched          # octets of it in which its end is not
     cdef bint processing
@@ -19,6 +21,7 @@ cdef class ClientConnection(Client):
     cdef bint lingering               # the last response is written; what comes is thrown away
     # time and rate; seconds by Service.clock, 0: none
     cdef double deadline
+    cdef double linger_end
     cdef double continue_at           # when 100 (Continue) is sent to a client that waits for it
     cdef int64_t turn                 # since when it is idle, in Service.turns
     cdef double window
@@ -32,7 +35,9 @@ cdef class ClientConnection(Client):
     cdef Py_ssize_t parse(self, bytes data, Py_ssize_t at) except -2
     cdef Py_ssize_t begin(self, RequestHead head, bytes data, Py_ssize_t at) except -2
     cdef Py_ssize_t feed(self, bytes data, Py_ssize_t at) except -2
-    cdef flush(self, list out)
+    cdef gather(self, list hit)
+    cdef flush(self)
+    cdef put(self, list out, int64_t size)
     cdef go_on(self)
     cdef hold(self, bytes data)
     cdef refuse(self, object problem)
@@ -43,6 +48,6 @@ cdef class ClientConnection(Client):
     cdef bint idle(self) noexcept
     cdef sweep(self, double now)
     cdef expire(self)
-    cdef check_rate(self, double now)
+    cdef check_rate(self, double now, bint sending)
     cdef reset(self)
     cdef int64_t unsent(self) except -1

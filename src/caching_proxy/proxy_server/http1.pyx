@@ -8,6 +8,7 @@ of requests (RFC 9112 9.3.2).
 import asyncio
 import socket
 import struct
+from operator import itemgetter
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint64_t
@@ -20,7 +21,8 @@ from caching_proxy.cache_manager.fill cimport Fill
 from caching_proxy.http.body cimport CHUNKED, LENGTH, BodyDecoder
 from caching_proxy.http.fields cimport (
     F_ACCEPT, F_ACCEPT_ENCODING, F_ACCEPT_LANGUAGE, F_AUTHORIZATION, F_CACHE_CONTROL, F_IF_MATCH,
-    F_IF_MODIFIED_SINCE, F_IF_NONE_MATCH, F_IF_RANGE, F_IF_UNMODIFIED_SINCE, F_PRAGMA, F_RANGE, FieldId, Span,
+    F_IF_MODIFIED_SINCE, F_IF_NONE_MATCH, F_IF_RANGE, F_IF_UNMODIFIED_SINCE, F_PRAGMA, F_RANGE,
+    F_X_HTTP_METHOD, F_X_HTTP_METHOD_OVERRIDE, F_X_METHOD_OVERRIDE, FieldId, Span, bit,
 )
 from caching_proxy.http.head cimport (
     BAD_LINE, NEED_MORE, SPANS, RequestHead, Scan, find_head_end, parse_request, plain_request, scan_request_head,
@@ -37,19 +39,20 @@ from caching_proxy.proxy_server.backlog import unsent_octets
 
 cdef enum:
     PENDING_MAX = 65536       # octets of later requests that are held; then the client is not read
+    GATHER_MAX = 65536        # octets of answers that are gathered before they are written
+    JOIN_MAX = 16384          # octets that are cheaper joined than written as pieces
     RAW_VARIANT_MAX = 1024    # octets of Accept, Accept-Encoding and Accept-Language that the hit lane takes
 
-cdef double LINGER = 2.0      # seconds that a client gets to read a last response before its connection is reset
+cdef double LINGER = 2.0      # seconds of silence after a last response before its connection is reset
+cdef double LINGER_MAX = 30.0     # seconds that a client may go on sending behind it
+cdef double MOMENT = 0.3      # seconds that an idle connection is kept when draining: a request may be on its way
 cdef double CONTINUE_AFTER = 1.0  # seconds that the origin has for its own 100 (Continue)
-cdef double RATE_WINDOW = 5.0     # seconds over which --min-rate is an average
 
-
-cdef inline uint64_t bit(FieldId field) noexcept nogil:
-    return <uint64_t>1 << field
 
 # What the hit lane leaves to request_path, since it may change the answer.
 cdef uint64_t NOT_A_PLAIN_HIT = (bit(F_CACHE_CONTROL) | bit(F_PRAGMA) | bit(F_AUTHORIZATION) | bit(F_RANGE)
-                                 | bit(F_IF_RANGE) | bit(F_IF_MATCH) | bit(F_IF_UNMODIFIED_SINCE))
+                                 | bit(F_IF_RANGE) | bit(F_IF_MATCH) | bit(F_IF_UNMODIFIED_SINCE)
+                                 | bit(F_X_HTTP_METHOD) | bit(F_X_HTTP_METHOD_OVERRIDE) | bit(F_X_METHOD_OVERRIDE))
 cdef uint64_t CONDITIONS = bit(F_IF_NONE_MATCH) | bit(F_IF_MODIFIED_SINCE)
 cdef uint64_t NEGOTIATION = bit(F_ACCEPT) | bit(F_ACCEPT_ENCODING) | bit(F_ACCEPT_LANGUAGE)
 cdef FieldId[3] NEGOTIATED = [F_ACCEPT, F_ACCEPT_ENCODING, F_ACCEPT_LANGUAGE]
@@ -76,6 +79,7 @@ cdef class ClientConnection(Client):
         service.clients.add(self)
         service.connections_accepted += 1
         service.per_client[self.peer] = service.per_client.get(self.peer, 0) + 1
+        self.rests()
         self.waits(service.head_timeout)
         if self.peer and 0 < service.max_per_client < service.per_client[self.peer]:
             make_room(service, self, self.peer, service.max_per_client)
@@ -87,8 +91,8 @@ cdef class ClientConnection(Client):
         cdef Exchange exchange = self.exchange
         self.gone = True
         service.clients.discard(self)
-        if service.per_client[self.peer] == 1:
-            del service.per_client[self.peer]
+        if service.per_client.get(self.peer, 0) <= 1:
+            service.per_client.pop(self.peer, None)
         else:
             service.per_client[self.peer] -= 1
         if exchange is not None:
@@ -108,6 +112,7 @@ cdef class ClientConnection(Client):
 
     def pause_writing(self):
         self.writable = False
+        self.window = 0
 
     def resume_writing(self):
         self.writable = True
@@ -120,6 +125,8 @@ cdef class ClientConnection(Client):
     def data_received(self, bytes data):
         cdef Py_ssize_t at
         self.received += PyBytes_GET_SIZE(data)
+        if self.lingering and self.service.clock < self.linger_end:
+            self.waits(LINGER)
         if self.lingering or self.gone:
             return
         if self.decoder is not None:
@@ -144,14 +151,11 @@ cdef class ClientConnection(Client):
         cdef Py_ssize_t at = 0
         cdef Scan scan
         cdef list hit
-        cdef list out = None
         self.processing = True
         try:
             while at < size and self.exchange is None and self.writable and not self.lingering and not self.gone:
                 if self.partial or not scan_request_head(text, at, size, &scan) or self.oversize(&scan):
-                    if out is not None:
-                        self.flush(out)
-                        out = None
+                    self.flush()
                     at = self.parse(data, at)
                     if at < 0:
                         return
@@ -159,17 +163,11 @@ cdef class ClientConnection(Client):
                 hit = self.find_hit(data, &scan)
                 at += scan.size
                 if hit is not None:
-                    if out is None:
-                        out = hit
-                    else:
-                        out += hit
-                    continue
-                if out is not None:
-                    self.flush(out)
-                    out = None
-                self.begin(plain_request(data, &scan), data, at)
-            if out is not None:
-                self.flush(out)
+                    self.gather(hit)
+                else:
+                    self.flush()
+                    self.begin(plain_request(data, &scan), data, at)
+            self.flush()
             if at < size and not self.lingering:
                 self.hold(data[at:])
             elif self.exchange is None and not self.lingering:
@@ -227,8 +225,9 @@ cdef class ClientConnection(Client):
         cdef RequestHead head
         while size - at >= 2 and text[at] == c"\r" and text[at + 1] == c"\n":
             at += 2                                     # RFC 9112 2.2: empty lines before a request
+            self.searched = 0
         if at == size:
-            return at
+            return -1
         end = find_head_end(text + at, min(size - at, self.service.max_head), self.searched)
         if end == BAD_LINE:
             self.refuse(problems.LINE_ENDING)
@@ -265,6 +264,8 @@ cdef class ClientConnection(Client):
         self.exchange = Exchange(self, head, body)
         if body is not None:
             at = self.feed(data, at)
+            if self.ended and self.decoder is not None:
+                body.fail(RequestRefused(problems.MALFORMED_REQUEST))
             if body.error is not None:
                 self.exchange = None
                 self.refuse(body.error.problem)
@@ -294,6 +295,7 @@ cdef class ClientConnection(Client):
         if self.decoder.complete:
             self.decoder = None
             self.deadline = 0
+            self.window = 0
             body.finish()
         elif body.reader is not None:
             body.reader.wake()
@@ -331,40 +333,50 @@ cdef class ClientConnection(Client):
         if data is not None:
             self.pending = None
             self.process(data)
-        if self.ended and self.exchange is None and not self.lingering:
+        elif not self.lingering:
+            self.rests()
+        if self.ended and self.exchange is None and not self.lingering and (self.pending is None or self.partial):
             self.transport.close()
 
     # -- answers
 
-    cdef flush(self, list out):
-        """Write the hits collected so far."""
+    cdef gather(self, list hit):
+        """Keep an answer to be written with others; not too many, so that a client that does not read is noticed."""
         cdef bytes piece
+        for piece in hit:
+            self.gathered_size += PyBytes_GET_SIZE(piece)
+        if self.gathered is None:
+            self.gathered = hit
+        else:
+            self.gathered += hit
+        if self.gathered_size > GATHER_MAX:
+            self.flush()
+
+    cdef flush(self):
+        """Write the hits gathered so far."""
+        cdef list out = self.gathered
+        cdef int64_t size = self.gathered_size
+        if out is not None:
+            self.gathered = None
+            self.gathered_size = 0
+            self.put(out, size)
+
+    cdef send(self, bytes head, list chunks):
+        cdef list out = chunks if head is None else [head, *chunks]
         cdef int64_t size = 0
+        cdef bytes piece
         for piece in out:
             size += PyBytes_GET_SIZE(piece)
+        if size and not self.lingering and not self.gone:
+            self.put(out if size > JOIN_MAX or len(out) == 1 else [b"".join(out)], size)
+
+    cdef put(self, list out, int64_t size):
+        """Write pieces that have `size` octets together."""
         self.written += size
         self.service.octets_sent += size
         if len(out) == 1:
             self.write(out[0])
         else:
-            self.transport.writelines(out)
-
-    cdef send(self, bytes head, list chunks):
-        cdef list out = [] if head is None else [head]
-        cdef int64_t size = 0
-        cdef bytes piece
-        if self.lingering or self.gone:
-            return
-        out += chunks
-        for piece in out:
-            size += PyBytes_GET_SIZE(piece)
-        self.written += size
-        self.service.octets_sent += size
-        if len(out) == 1:
-            self.write(out[0])
-        elif size <= 16384:
-            self.write(b"".join(out))
-        elif out:
             self.transport.writelines(out)
 
     cdef refuse(self, object problem):
@@ -373,6 +385,8 @@ cdef class ClientConnection(Client):
         cdef bytes body = b"%d %b: %b\n" % (problem.status, problem.reason.encode(), text)
         self.service.refused += 1
         self.pending = None
+        if self.service.access_log is not None:
+            self.service.access_log.exchange(self.peer, b"-", b"-", problem.status, len(body), "-")
         self.write(own_response(self.service, problem.status, problem.reason.encode(), body, b'%b; detail="%b"\r\n' % (
             self.service.cache_status, text), False, True))
         self.linger()
@@ -385,6 +399,7 @@ cdef class ClientConnection(Client):
         self.resume()
         self.rests()
         self.waits(LINGER)
+        self.linger_end = self.service.clock + LINGER_MAX
         if self.ended or self.secure or not self.transport.can_write_eof():
             self.transport.close()
         else:
@@ -419,10 +434,12 @@ cdef class ClientConnection(Client):
     cdef rests(self):
         """Nothing is under way: the time of an idle connection begins."""
         self.waits(self.service.keepalive_timeout)
+        self.partial = False
+        self.searched = 0
         self.service.turns += 1
         self.turn = self.service.turns
-        if self.service.draining and self.pending is None and not self.lingering:
-            self.transport.close()
+        if self.service.draining:
+            self.waits(MOMENT)
 
     cdef bint idle(self) noexcept:
         """Whether it only waits for a next request."""
@@ -432,18 +449,27 @@ cdef class ClientConnection(Client):
         """See to deadlines and rates; called a few times a second."""
         if self.continue_at and now >= self.continue_at:
             self.encourage()
-        if self.deadline and now >= self.deadline and self.writable:
-            self.expire()
-        elif not self.writable or self.decoder is not None:
-            self.check_rate(now)
+        if not self.writable:
+            self.check_rate(now, True)
+        elif self.deadline and now >= self.deadline:
+            if (self.lingering or self.idle()) and self.unsent():
+                self.check_rate(now, True)              # its time begins when the output is gone
+                if self.lingering:
+                    self.waits(LINGER)
+            else:
+                self.expire()
+        elif self.decoder is not None:
+            self.check_rate(now, False)
 
     cdef encourage(self):
         """Send 100 (Continue) where the origin, which was told of the expectation, keeps silent (RFC 9110 10.1.1)."""
         self.continue_at = 0
-        if self.decoder is not None and self.exchange.body.size == 0 and not self.exchange.continued:
-            self.exchange.continued = True
+        cdef Exchange exchange = self.exchange
+        if self.decoder is not None and exchange.body.size == 0 and not (exchange.continued or exchange.begun):
+            exchange.continued = True
             self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             self.window = 0
+            self.waits(self.service.body_timeout)
 
     cdef expire(self):
         if self.lingering or self.idle():
@@ -454,11 +480,14 @@ cdef class ClientConnection(Client):
         elif self.exchange is None:
             self.refuse(problems.HEAD_TIMEOUT)
 
-    cdef check_rate(self, double now):
-        """End a client that takes or gives fewer octets than --min-rate, or takes none for --send-timeout."""
-        cdef double window = RATE_WINDOW if self.service.min_rate else self.service.send_timeout
-        cdef int64_t moved = self.received if self.writable else self.written - self.unsent()
-        if self.writable and (not self.reading or self.continue_at):
+    cdef check_rate(self, double now, bint sending):
+        """End a client that gives or takes fewer octets a second than --min-rate, or none at all.
+
+        Averaged over --body-timeout when it gives, over --send-timeout when it takes.
+        """
+        cdef double window = self.service.send_timeout if sending else self.service.body_timeout
+        cdef int64_t moved = self.written - self.unsent() if sending else self.received
+        if not sending and (not self.reading or self.continue_at):
             self.window = 0
         elif self.window == 0:
             self.window = now
@@ -511,6 +540,9 @@ cdef object too_large(Service service, const char* text, Py_ssize_t size):
     return None
 
 
+cdef object OLDEST_FIRST = itemgetter(0, 1)
+
+
 cdef make_room(Service service, ClientConnection newcomer, str peer, int limit):
     """Of all clients (or those at `peer`) close the ones that linger, then those idle the longest, down to `limit`.
 
@@ -526,11 +558,14 @@ cdef make_room(Service service, ClientConnection newcomer, str peer, int limit):
             number += 1
             if other is not newcomer and (other.lingering or other.idle()):
                 idle.append((not other.lingering, other.turn, other))
-    idle.sort()
+    idle.sort(key=OLDEST_FIRST)
     for _, _, connection in idle[:max(number - limit, len(idle) // 32)]:
         other = connection
         service.clients.discard(other)
-        other.transport.abort()
+        if other.lingering:
+            other.transport.abort()
+        else:
+            other.transport.close()
         number -= 1
     if number > limit:
         newcomer.refuse(problems.TOO_MANY_CONNECTIONS)
@@ -551,9 +586,9 @@ def drain(Service service not None):
     """
     service.draining = True
     service.empty = asyncio.Event()
-    for connection in list(service.clients):
-        if (<ClientConnection>connection).idle():
-            (<ClientConnection>connection).transport.close()
+    for connection in service.clients:
+        if (<ClientConnection>connection).idle() and not (<ClientConnection>connection).lingering:
+            (<ClientConnection>connection).rests()
     if not service.clients:
         service.empty.set()
     return service.empty

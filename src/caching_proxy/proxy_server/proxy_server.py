@@ -107,10 +107,10 @@ class ProxyServer:
 
     def _sweep(self) -> None:
         loop = asyncio.get_running_loop()
+        self._sweeping = loop.call_later(SWEEP_INTERVAL, self._sweep)
         http1.sweep(self._service, loop.time())
         if self._log is not None:
             self._log.flush()
-        self._sweeping = loop.call_later(SWEEP_INTERVAL, self._sweep)
 
     def stats(self) -> dict[str, int | float]:
         """All counters by name; sizes in bytes."""

@@ -5,7 +5,7 @@ the same way, short-cut.
 """
 
 from cpython.bytes cimport PyBytes_GET_SIZE
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 from libc.time cimport time
 
 from caching_proxy.cache_manager.cache_key cimport key_digest
@@ -13,7 +13,7 @@ from caching_proxy.cache_manager.entry cimport Entry
 from caching_proxy.cache_manager.fill cimport Fill
 from caching_proxy.http.fields cimport (
     F_ACCEPT, F_ACCEPT_ENCODING, F_ACCEPT_LANGUAGE, F_CACHE_CONTROL, F_IF_MODIFIED_SINCE, F_IF_NONE_MATCH,
-    F_PRAGMA, F_RANGE, Fields,
+    F_PRAGMA, F_RANGE, F_X_HTTP_METHOD, F_X_HTTP_METHOD_OVERRIDE, F_X_METHOD_OVERRIDE, Fields, bit,
 )
 from caching_proxy.http.head cimport RequestHead, ResponseHead
 from caching_proxy.proxy_server.exchange cimport Client, Exchange
@@ -35,6 +35,8 @@ cdef object STALE = Reuse.STALE
 cdef object PASS = Reuse.PASS
 cdef object UNSATISFIABLE = Reuse.UNSATISFIABLE
 cdef tuple FROM_STORE = (Reuse.FRESH, Reuse.STALE_ALLOWED)
+# With one of these an origin may take a GET for another method.
+cdef uint64_t METHOD_OVERRIDE = bit(F_X_HTTP_METHOD) | bit(F_X_HTTP_METHOD_OVERRIDE) | bit(F_X_METHOD_OVERRIDE)
 cdef frozenset ERRORS = frozenset((500, 502, 503, 504))     # RFC 5861 4
 # What Cache-Status (RFC 9211) says of each verdict that leads to the origin.
 cdef dict FATES = {
@@ -174,6 +176,8 @@ cdef find_key(Exchange x):
     x.scheme = b"https" if x.client.secure else b"http"
     if x.client.trusted:
         x.scheme = told_scheme(fields) or x.scheme
+    if x.service.host_keyed and x.host is not None:
+        x.host = x.host.lower()
     x.url = x.service.url(x.target, x.host, x.scheme)
     if x.request.method == b"GET" or x.request.method == b"HEAD":
         x.variant = x.service.variants.of(
@@ -184,7 +188,7 @@ cdef judge(Exchange x, Entry entry):
     """What to do with the request, by RFC 9111 4 and 5.2.1."""
     cdef Fields fields = x.request.fields
     cdef object wanted = NO_DIRECTIVES
-    if x.variant is None or x.body is not None:
+    if x.variant is None or x.body is not None or fields.seen & METHOD_OVERRIDE:
         return PASS
     if fields.has(F_CACHE_CONTROL) or fields.has(F_PRAGMA):
         wanted = request_directives(fields)
@@ -396,6 +400,8 @@ cdef refuse(Exchange x, object problem, bytes fate):
     connection = connection_line(x)
     text = problem.detail.encode()
     more = b'%b%b; detail="%b"\r\n%b' % (x.service.cache_status, fate, text, connection)
+    if x.variant is not None and x.key is None:
+        x.key = key_digest(x.url, x.variant)
     if x.key is not None:
         more = b"X-Cache: MISS\r\nX-Cache-Key: %b\r\n%b" % (x.key, more)
     if problem.status in (200, 405):

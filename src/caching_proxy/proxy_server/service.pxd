@@ -61,7 +61,6 @@ cdef class Service:
     cdef int64_t requests
     cdef int64_t hits
     cdef int64_t misses
-    cdef int64_t passes
     cdef int64_t refused
     cdef int64_t origin_requests
     cdef int64_t origin_failures

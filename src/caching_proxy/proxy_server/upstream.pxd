@@ -12,6 +12,7 @@ cdef class Receiver(Fiber):
     cdef Fill fill                    # the response's body
     cdef ResponseHead head            # the final response, once it has come
     cdef list interims                # 1xx responses nobody has relayed yet
+    cdef int interim_count
     cdef bint is_head                 # the method is HEAD: the response ends with its head
     cdef bint sent                    # the request is sent whole
     cdef bint ended                   # the response has come whole
@@ -27,7 +28,7 @@ cdef class UpstreamConnection(Source):
     cdef ResponseHead head
     cdef bytes pending                # the beginning of a head
     cdef bint heard                   # an octet of the response has come
-    cdef bint used                    # an exchange was completed on it before
+    cdef bint kept                    # it was in the pool: the origin may have closed it meanwhile
     cdef bint writable
     cdef bint closed
     cdef bint outdated                # the origin's name leads elsewhere now: not to be kept

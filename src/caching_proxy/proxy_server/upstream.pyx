@@ -38,6 +38,7 @@ cdef class UpstreamConnection(Source):
     def connection_made(self, transport):
         self.transport = transport
         self.pool.connections.add(self)
+        self.waits(self.pool.head_timeout)
 
     def connection_lost(self, error):
         self.closed = True
@@ -133,7 +134,8 @@ cdef class UpstreamConnection(Source):
         cdef Receiver receiver = self.receiver
         cdef ResponseHead head = self.next_head(data)
         while head is not None and head.status < 200:
-            if head.status == 101 or len(receiver.interims) == INTERIMS_MAX:
+            receiver.interim_count += 1
+            if head.status == 101 or receiver.interim_count > INTERIMS_MAX:
                 raise OriginFailed(problems.ORIGIN_MALFORMED, "an unexpected interim response")
             receiver.interims.append(head)
             data = data[head.size:]
@@ -199,8 +201,8 @@ cdef class UpstreamConnection(Source):
         cdef Receiver receiver = self.receiver
         self.receiver = None
         self.decoder = None
+        receiver.fill.detach()
         if clean and receiver.sent and self.head.keep_alive and not self.closed and not self.outdated:
-            self.used = True
             self.pool.release(self)
         else:
             self.abort()
@@ -212,6 +214,7 @@ cdef class UpstreamConnection(Source):
         """The response will not come whole."""
         cdef Receiver receiver = self.receiver
         self.abort()
+        receiver.fill.detach()
         receiver.error = error
         receiver.wake()
 
@@ -265,6 +268,7 @@ cdef class Pool:
         if len(self.idle) >= self.idle_limit:
             connection.abort()
             return
+        connection.kept = True
         connection.waits(self.idle_timeout)
         self.idle.append(connection)
 

@@ -1,0 +1,150 @@
+"""Peers that keep silent, leave, or answer out of turn: theirs ends, others go on."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import ExitStack
+
+import pytest
+
+from .support.scripted_origin import Exchange, ScriptedOrigin, answer, fresh
+from .support.stand import StartProxy
+from .support.waiting import wait_until
+
+KB = 1 << 10
+
+
+@pytest.mark.parametrize("option", ["--max-connections", "--max-connections-per-client"])
+def test_the_limit_holds_for_connections_that_say_nothing(
+    start_proxy: StartProxy, origin: ScriptedOrigin, option: str
+) -> None:
+    proxy = start_proxy(option, "4")
+    with ExitStack() as stack:
+        silent = [stack.enter_context(proxy.client()) for _ in range(12)]
+        wait_until(
+            lambda: sum(not client.ended() for client in silent) == 4, "all but the limit to end"
+        )
+        assert [client.ended() for client in silent] == [True] * 8 + [False] * 4
+        assert proxy.get("/served").status == 200
+
+
+def test_100_is_not_sent_into_a_response(start_proxy: StartProxy, origin: ScriptedOrigin) -> None:
+    """The other client, whose origin is silent, shows that the time for it is over."""
+    continued = threading.Event()
+
+    def early(exchange: Exchange) -> None:
+        exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n0123456789")
+        exchange.wait(continued, "the other client to get its 100")
+        exchange.send(b"abcdefghij")
+        exchange.close()
+
+    def silent(exchange: Exchange) -> None:
+        exchange.wait(continued, "the client to get its 100")
+        exchange.send(answer("200 OK", {}, exchange.read_body()))
+
+    origin.on("/early", early)
+    origin.on("/silent", silent)
+    proxy = start_proxy()
+    fields = {"Content-Length": "5", "Expect": "100-continue"}
+    with proxy.client() as client, proxy.client() as other:
+        client.send(client.head("POST", "/early", fields))
+        head = client.response_head("POST")
+        assert head.status == 200
+        other.send(other.head("POST", "/silent", fields))
+        assert other.response_head("POST").status == 100
+        continued.set()
+        assert client.finish(head).body == b"0123456789abcdefghij"
+        other.send(b"hello")
+        assert other.response("POST").body == b"hello"
+
+
+def test_a_client_that_leaves_a_kept_connection_is_not_retried_for(
+    start_proxy: StartProxy, origin: ScriptedOrigin
+) -> None:
+    """Its fetch ends with it: no connection is opened for nobody."""
+    asked = threading.Semaphore(0)
+
+    def slow(exchange: Exchange) -> None:
+        asked.release()
+        exchange.wait_for_close()
+
+    origin.on("/slow", slow)
+    proxy = start_proxy()
+    for turn in range(5):
+        assert proxy.get(f"/first/{turn}").status == 200
+        with proxy.client() as client:
+            client.send(client.head("GET", "/slow"))
+            assert asked.acquire(timeout=30)
+            client.reset()
+        wait_until(lambda: proxy.stats()["connections"] == 0, "the proxy to see the client go")
+    assert len(origin.seen("/slow")) == 5
+    assert proxy.stats()["origin_connections_opened"] <= 6
+
+
+def test_a_slow_origin_is_asked_once(start_proxy: StartProxy, origin: ScriptedOrigin) -> None:
+    """A time-out is no sign of a stale connection."""
+    origin.on("/slow", Exchange.wait_for_close)
+    proxy = start_proxy("--origin-head-timeout", "500ms")
+    assert proxy.get("/first").status == 200
+    assert proxy.get("/slow").status == 504
+    assert len(origin.seen("/slow")) == 1
+
+
+def test_a_name_that_cannot_be(start_proxy: StartProxy) -> None:
+    proxy = start_proxy(origin=f"http://{'a' * 70}.example")
+    assert proxy.get("/").status == 502
+
+
+def test_long_accept_fields_leave_nothing_behind(
+    start_proxy: StartProxy, origin: ScriptedOrigin
+) -> None:
+    proxy = start_proxy()
+    before = 0
+    for turn in range(900):
+        if turn == 300:
+            before = proxy.memory()
+        fields = {"Accept": f"text/{turn}" + "x" * 20 * KB, "Cache-Control": "only-if-cached"}
+        assert proxy.get("/", fields).status == 504
+    assert proxy.memory() - before < 8 * 1024 * KB
+
+
+def test_pipelined_hits_are_not_gathered_without_bound(
+    start_proxy: StartProxy, origin: ScriptedOrigin
+) -> None:
+    origin.on("/page", fresh(bytes(12 * KB)))
+    proxy = start_proxy()
+    assert proxy.get("/page").size == 12 * KB
+    before = proxy.memory()
+    with ExitStack() as stack:
+        for _ in range(4):
+            client = stack.enter_context(proxy.client(receive_buffer=4 * KB))
+            client.send(client.head("GET", "/page") * 4000)
+        wait_until(lambda: proxy.stats()["connections"] == 4, "all to be connected")
+        assert proxy.get("/page").cache == "HIT"
+        assert proxy.memory() - before < 24 * 1024 * KB
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("X-Forwarded-Port", "X-Forwarded-Prefix", "X-Original-URL", "X-Rewrite-URL", "X-Host"),
+        *("X-Real-IP", "X_Forwarded_Host", "x_forwarded-for", "Content_Length", "X-Url-Scheme"),
+    ],
+)
+def test_what_an_origin_may_believe_is_not_sent_on(
+    start_proxy: StartProxy, origin: ScriptedOrigin, name: str
+) -> None:
+    proxy = start_proxy()
+    assert proxy.get("/", {name: "7", "X-Other": "1", "api_key": "k"}).status == 200
+    sent = origin.requests[0].fields
+    assert sent.all(name) == []
+    assert (sent["x-other"], sent["api_key"]) == ("1", "k")
+
+
+def test_method_override_is_not_stored(start_proxy: StartProxy, origin: ScriptedOrigin) -> None:
+    origin.on("/", fresh(b"overridden"), fresh(b"plain"))
+    proxy = start_proxy()
+    assert proxy.get("/", {"X-HTTP-Method-Override": "PUT"}).body == b"overridden"
+    assert proxy.get("/").body == b"plain"
+    assert proxy.get("/").cache == "HIT"
+    assert proxy.get("/", {"X-HTTP-Method-Override": "PUT"}).cache == "MISS"
