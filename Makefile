@@ -31,8 +31,8 @@ test: $(BUILD) ## run all tests
 
 build: $(BUILD) ## make the environment and compile the extension modules
 
-bench: $(BUILD) ## compare with nginx, HAProxy and Varnish where installed
-	@$(BIN)/python bench/run.py $(ARGS)
+bench: $(BUILD) ## compare with nginx, HAProxy and Varnish where installed, and record it
+	@$(BIN)/python bench/run.py --record $(ARGS)
 
 lint: $(BUILD) ## check style, types and Cython
 	@$(BIN)/ruff check .

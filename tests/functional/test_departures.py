@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import select
+import socket
 import threading
 from contextlib import ExitStack
 
@@ -148,3 +150,43 @@ def test_method_override_is_not_stored(start_proxy: StartProxy, origin: Scripted
     assert proxy.get("/").body == b"plain"
     assert proxy.get("/").cache == "HIT"
     assert proxy.get("/", {"X-HTTP-Method-Override": "PUT"}).cache == "MISS"
+
+
+def test_a_reader_that_falls_behind_holds_up_nobody_else(
+    start_proxy: StartProxy, origin: ScriptedOrigin
+) -> None:
+    """What ends a body may also be what pauses its connection, which is then kept."""
+    proxy = start_proxy("--min-rate", "0")
+    capacity = _send_capacity()
+    for size in range(capacity + 240 * KB, capacity + 900 * KB, 40 * KB):
+        sent = threading.Event()
+        body = bytes(size)
+
+        def send(exchange: Exchange, body: bytes = body, sent: threading.Event = sent) -> None:
+            exchange.send(answer("200 OK", {"Cache-Control": "no-store"}, body))
+            sent.set()
+
+        origin.on(f"/body/{size}", send)
+        with proxy.client(receive_buffer=4 * KB) as behind:
+            behind.send(behind.head("GET", f"/body/{size}"))
+            sent.wait(1)  # the larger ones do not fit, which is as good
+            for _ in range(20):
+                proxy.stats()  # turns of the proxy's event loop
+            assert proxy.get(f"/other/{size}").status == 200
+
+
+def _send_capacity() -> int:
+    """How much a socket takes that nobody reads from."""
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as reader:
+        reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * KB)
+        reader.connect(listener.getsockname())
+        with listener.accept()[0] as writer:
+            writer.setblocking(False)
+            sent = refused = 0
+            while refused < 200:  # the peer's side takes over a moment later
+                try:
+                    sent += writer.send(bytes(64 * KB))
+                except BlockingIOError:
+                    refused += 1
+                    select.select([], [writer], [], 0.001)
+            return sent
