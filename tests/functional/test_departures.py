@@ -175,6 +175,24 @@ def test_a_reader_that_falls_behind_holds_up_nobody_else(
             assert proxy.get(f"/other/{size}").status == 200
 
 
+def test_a_last_response_is_not_cut_while_its_reader_is_slow(
+    start_proxy: StartProxy, origin: ScriptedOrigin
+) -> None:
+    """What the kernel does not take yet outlasts the time that a closed connection lingers."""
+    capacity = _send_capacity()
+    proxy = start_proxy()
+    for extra in (8 * KB, 24 * KB, 40 * KB, 56 * KB):
+        body = bytes(capacity + extra)
+        origin.on(f"/last/{extra}", answer("200 OK", {"Cache-Control": "no-store"}, body))
+        with proxy.client(receive_buffer=4 * KB) as slow, proxy.client() as later:
+            slow.send(slow.head("GET", f"/last/{extra}", {"Connection": "close"}))
+            head = slow.response_head()
+            later.send(b"bad\r\n\r\n")
+            assert later.response_head().status == 400
+            wait_until(lambda: proxy.stats()["connections"] == 1, "the later one to be gone")
+            assert slow.finish(head).size == len(body)
+
+
 def _send_capacity() -> int:
     """How much a socket takes that nobody reads from."""
     with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as reader:

@@ -14,6 +14,7 @@ from .support.nginx import Nginx
 from .support.proxy import ProxyProcess
 from .support.raw_client import RawClient, chunked
 from .support.scripted_origin import Exchange, ScriptedOrigin, answer, fresh
+from .support.site import Site
 from .support.stand import Stand, StartProxy
 
 KB, MB = 1 << 10, 1 << 20
@@ -108,6 +109,19 @@ def test_a_huge_response_of_known_length_stays_known(site_proxy: ProxyProcess) -
         assert response.fields["content-length"] == str(HUGE)
         assert response.sha256 == bodies.digest(target, HUGE)
         assert client.get("/page").status == 200, "the connection stays usable"
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked", "close"])
+def test_a_huge_response_is_stored_where_it_may_be(
+    start_proxy: StartProxy, site: Site, framing: str
+) -> None:
+    proxy = start_proxy("--memory", "1GB", "--max-object", "256MB", origin=site.url)
+    target = f"/bytes/{HUGE}?framing={framing}&cache=max-age=600"
+    for cache in ("MISS", "HIT"):
+        with proxy.client(timeout=PATIENT) as client:
+            response = client.get(target, sink=_discard)
+        assert (response.cache, response.size) == (cache, HUGE)
+        assert response.sha256 == bodies.digest(target, HUGE)
 
 
 # --- requests -------------------------------------------------------------------------------------

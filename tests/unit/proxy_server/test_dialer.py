@@ -30,15 +30,26 @@ class Names:
         return self.answer
 
 
+class Connected(asyncio.Protocol):
+    """Tells which addresses a connection was made to."""
+
+    def __init__(self, peers: list[Address]) -> None:
+        self.peers = peers
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.peers.append(transport.get_extra_info("peername"))
+
+
 class Pool:
     """Stands where the pool of connections does."""
 
     def __init__(self) -> None:
         self.gone: set[str] = set()
+        self.peers: list[Address] = []
         self.told = asyncio.Event()
 
     def connection(self) -> asyncio.Protocol:
-        return asyncio.Protocol()
+        return Connected(self.peers)
 
     def drop_peers(self, gone: set[str]) -> None:
         self.gone |= gone
@@ -59,7 +70,9 @@ async def test_the_next_address_is_tried() -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         names = Names(closed.getsockname(), good)
-        await dialer(names).connect(Pool())
+        pool = Pool()
+        await dialer(names).connect(pool)
+    assert pool.peers == [good]
     server.close()
 
 
