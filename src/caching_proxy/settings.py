@@ -79,9 +79,10 @@ class Declaration:
     @property
     def default_text(self) -> str:
         """The default as it would be given, or nothing where there is none."""
-        if self.required or self.is_switch or self.default is None or self.repeatable:
+        if self.required or self.is_switch or self.default is None:
             return ""
-        return self.kind.show(self.default)
+        values = self.default if self.repeatable else [self.default]
+        return ", ".join(self.kind.show(value) for value in values)
 
 
 def setting(
@@ -110,7 +111,11 @@ class _Declared(BaseModel):
         extra: Any = field.json_schema_extra
         default = ... if field.is_required() else field.default
         return Declaration(
-            name, default, help=field.description or "", repeatable=default == [], **extra
+            name,
+            default,
+            help=field.description or "",
+            repeatable=isinstance(default, list),
+            **extra,
         )
 
     @classmethod
@@ -285,6 +290,50 @@ class Settings(StoreSettings):
         kinds.seconds(0, kinds.FOREVER),
         CACHE,
         "How long after its freshness a response may answer while the origin fails.",
+    )
+    client_cache_control: str = setting(
+        "honour",
+        kinds.choice("honour", "ignore"),
+        CACHE,
+        "What Cache-Control and Pragma of requests do: clients may ask for a fresh answer, or"
+        " nothing.",
+    )
+    targeted_field: list[str] = setting(
+        ["CDN-Cache-Control"],
+        kinds.TOKEN,
+        CACHE,
+        "Field that goes before Cache-Control and Expires (RFC 9213); the first one that is there"
+        " holds.",
+    )
+    uncacheable_ttl: float = setting(
+        120.0,
+        kinds.seconds(0, DAY),
+        CACHE,
+        "How long it is remembered that nobody can share the answer to a request.",
+    )
+    max_variants: int = setting(
+        64, kinds.whole(1, 10000, "variants"), CACHE, "Most stored variants of one URL."
+    )
+    max_ranges: int = setting(
+        16,
+        kinds.whole(0, 1000, "ranges"),
+        CACHE,
+        "Most ranges of a request; one with more gets the whole.",
+    )
+    tag_field: list[str] = setting(
+        ["Cache-Tag", "Surrogate-Key", "xkey"],
+        kinds.TOKEN,
+        CACHE,
+        "Response field that tells the tags to purge by.",
+    )
+    strip_tags: bool = setting(
+        False, kinds.SWITCH, CACHE, "Do not send these fields on to clients."
+    )
+    purge_from: list[IPv4Network | IPv6Network] = setting(
+        [IPv4Network("127.0.0.0/8"), IPv6Network("::1/128")],
+        kinds.NETWORK,
+        CACHE,
+        "Network from which the method PURGE is taken.",
     )
     normalize_path: bool = setting(
         False,

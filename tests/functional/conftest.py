@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import pytest
 
+from .support.clock import Clock
 from .support.nginx import Nginx
 from .support.proxy import ProxyProcess
 from .support.scripted_origin import ScriptedOrigin
 from .support.site import Site
-from .support.stand import Stand, StartOrigin, StartProxy
+from .support.stand import Stand, StartOrigin, StartProxy, TimedStand
 from .support.tls import Authority
 
 
 def _check(origin: ScriptedOrigin) -> None:
     origin.close()
+    assert not origin.faults, "\n".join(origin.faults)
+
+
+@contextmanager
+def _clean(stand: Stand) -> Iterator[None]:
+    origin = stand.origin
+    for record in (origin.requests, origin.served_on, origin.cut_requests, origin.faults):
+        record.clear()
+    yield
     assert not origin.faults, "\n".join(origin.faults)
 
 
@@ -75,11 +85,33 @@ def shared_stand() -> Iterator[Stand]:
 @pytest.fixture
 def stand(shared_stand: Stand) -> Iterator[Stand]:
     """The file's shared stand, with a clean record; targets must be the test's own."""
-    origin = shared_stand.origin
-    for record in (origin.requests, origin.served_on, origin.cut_requests, origin.faults):
-        record.clear()
-    yield shared_stand
-    assert not origin.faults, "\n".join(origin.faults)
+    with _clean(shared_stand):
+        yield shared_stand
+
+
+@pytest.fixture
+def clock(tmp_path: Path) -> Clock:
+    """A clock for `start_proxy(clock=clock)`; skips with the reason without libfaketime."""
+    return Clock(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def shared_timed_stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TimedStand]:
+    """One origin, one proxy and their clock for the tests of a file."""
+    with ExitStack() as stack:
+        clock = Clock(tmp_path_factory.mktemp("clock"))
+        origin = ScriptedOrigin()
+        stack.callback(_check, origin)
+        proxy = ProxyProcess(origin.url, clock=clock)
+        stack.callback(proxy.stop)
+        yield TimedStand(origin, proxy, clock)
+
+
+@pytest.fixture
+def timed(shared_timed_stand: TimedStand) -> Iterator[TimedStand]:
+    """The file's shared stand with a clock, with a clean record; targets must be the test's own."""
+    with _clean(shared_timed_stand):
+        yield shared_timed_stand
 
 
 @pytest.fixture(scope="session")

@@ -1,29 +1,38 @@
 """A stored response, its head on the wire built once."""
 
-from libc.stdint cimport int64_t, uint8_t
+from libc.stdint cimport int32_t, int64_t, uint8_t
 
 from caching_proxy.cache_manager.cache_key cimport Variant
 
 cdef enum:
-    ENTRY_OVERHEAD = 320      # octets of memory that an entry takes besides head, body and URL
+    ENTRY_OVERHEAD = 360      # octets of memory that an entry takes besides head, body and URL
+    TAG_OVERHEAD = 128        # ... and a tag of it
     FREQUENCY_MAX = 3
 
 cdef class Entry:
     # what it answers
     cdef readonly bytes url
     cdef readonly Variant variant
+    cdef readonly tuple selecting         # (name, value or None) of each field that Vary adds to the key, or None
     # the response: `head` ends with "Age: "; from `validation` on it is what a 304 has behind its status line
     cdef readonly int status
     cdef readonly bytes head
     cdef readonly Py_ssize_t validation
-    cdef readonly bytes body
+    cdef readonly bytes body              # None where only parts are there
+    cdef readonly tuple parts             # (first, octets) of each part in order, none overlapping another; or None
+    cdef readonly int64_t length          # octets of the whole body
     cdef readonly bytes etag
     cdef readonly bytes last_modified
-    cdef readonly bint must_revalidate    # never to be served stale
+    cdef readonly tuple tags              # what purges by tag and group find it by
     # times in seconds since 1970: its Date, when its age was 0, and when its freshness ends
     cdef readonly int64_t date
     cdef readonly int64_t born
-    cdef readonly int64_t fresh_until
+    cdef readonly int64_t fresh_until     # a soft purge brings it forward
+    # how it may be used
+    cdef readonly int32_t stale_while_revalidate      # seconds
+    cdef readonly int32_t stale_if_error              # seconds, -1 where the origin says nothing
+    cdef readonly bint must_revalidate                # never to be served stale
+    cdef readonly bint no_cache                       # to be validated before each use
     # its places in the memory tier
     cdef Entry sibling        # the next variant of the same URL
     cdef Entry newer
@@ -33,3 +42,4 @@ cdef class Entry:
     cdef bint linked
 
     cdef Py_ssize_t cost(self) noexcept
+    cdef bytes octets(self, int64_t first, int64_t last)

@@ -1,11 +1,11 @@
-"""A body as it arrives, read while it grows."""
+"""A body as it arrives, read by any number of fibers while it grows."""
 
 from libc.stdint cimport int64_t
 
 from caching_proxy.fiber cimport Fiber
 
 cdef enum:
-    FILL_HIGH = 262144        # octets that wait for a slow reader before the source is paused
+    FILL_HIGH = 262144        # octets that wait for the slowest reader before the source is paused
 
 cdef class Source:
     cdef pause(self)
@@ -15,29 +15,38 @@ cdef class Budget:
     cdef readonly int64_t limit
     cdef readonly int64_t used
 
+cdef class Reader(Fiber):
+    cdef Py_ssize_t taken             # how many of the chunks it has had
+    cdef int64_t had                  # ... and octets
+
 cdef class Fill:
     cdef Source source
-    cdef Fiber reader
+    cdef list readers
     cdef list chunks
-    cdef Py_ssize_t taken             # how many of `chunks` the reader has had
+    cdef Py_ssize_t dropped           # chunks before these that are no longer held
     cdef readonly int64_t size        # octets that have come
-    cdef int64_t waiting              # octets that the reader has not had
     cdef Budget budget                # of a body that is kept
     cdef int64_t limit                # octets that a kept body may have
     cdef bint keep
     cdef bint paused
-    cdef bint abandoned               # the reader has left
+    cdef bint abandoned               # every reader has left
     cdef readonly bint complete
     cdef readonly object error
 
+    cdef join(self, Reader reader)
+    cdef leave(self, Reader reader)
+    cdef wake(self)
     cdef add(self, list chunks)
     cdef finish(self)
     cdef fail(self, object error)
-    cdef list take(self)
+    cdef list take(self, Reader reader)
     cdef hold(self, Budget budget, int64_t limit)
     cdef let_go(self)
-    cdef leave(self)
     cdef detach(self)
+    cdef restart(self)
+    cdef prepend(self, list chunks)
     cdef bytes whole(self)
-    cdef forget_taken(self)
+    cdef int64_t behind(self) noexcept
+    cdef drop_taken(self)
+    cdef ease(self)
     cdef resume(self)

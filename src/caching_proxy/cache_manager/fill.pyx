@@ -1,7 +1,7 @@
-"""A body as it arrives, read while it grows.
+"""A body as it arrives, read by any number of fibers while it grows.
 
-One that is to be stored is held whole. Of any other only what its reader has not taken yet is held, and a reader that
-falls behind pauses the source, so that memory stays bounded.
+One that is to be stored is held whole. Of any other only what its slowest reader has not taken yet is held, and a
+reader that falls behind pauses the source, so that memory stays bounded.
 """
 
 cimport cython
@@ -29,12 +29,57 @@ cdef class Budget:
         self.limit = limit
 
 
+cdef class Reader(Fiber):
+    """A fiber that reads one Fill at a time."""
+
+
 @cython.freelist(64)
 cdef class Fill:
-    """Chunks of a body between the source that adds and the fiber that takes."""
+    """Chunks of a body between the source that adds and the fibers that take."""
 
     def __cinit__(self):
         self.chunks = []
+        self.readers = []
+
+    # -- readers
+
+    cdef join(self, Reader reader):
+        """One more reader, from the start of the body: nothing of it may have been dropped."""
+        reader.taken = 0
+        reader.had = 0
+        self.abandoned = False
+        self.readers.append(reader)
+
+    cdef leave(self, Reader reader):
+        """A reader is gone."""
+        if reader in self.readers:
+            self.readers.remove(reader)
+        self.abandoned = not self.readers
+        if not self.keep:
+            self.drop_taken()
+        self.ease()
+
+    cdef wake(self):
+        """Let every reader look."""
+        cdef Reader reader
+        if len(self.readers) == 1:
+            reader = self.readers[0]
+            reader.wake()
+            return
+        for reader in self.readers[:]:
+            reader.wake()
+
+    cdef list take(self, Reader reader):
+        """What `reader` has not had yet."""
+        cdef list chunks = self.chunks[reader.taken - self.dropped:]
+        reader.taken = self.dropped + len(self.chunks)
+        reader.had = self.size
+        if not self.keep:
+            self.drop_taken()
+        self.ease()
+        return chunks
+
+    # -- the source
 
     cdef add(self, list chunks):
         """More of the body has come."""
@@ -46,42 +91,48 @@ cdef class Fill:
             more += PyBytes_GET_SIZE(chunk)
         self.chunks.extend(chunks)
         self.size += more
-        self.waiting += more
         if self.keep:
             self.budget.used += more
             if self.size > self.limit or self.budget.used > self.budget.limit:
                 self.let_go()
         elif self.abandoned:
-            self.chunks.clear()
-        elif self.waiting > FILL_HIGH and not self.paused:
+            self.drop_taken()
+        if not self.keep and not self.paused and self.behind() > FILL_HIGH:
             self.paused = True
             self.source.pause()
 
     cdef finish(self):
         """The body is whole."""
         self.complete = True
-        if self.reader is not None:
-            self.reader.wake()
+        self.wake()
 
     cdef fail(self, object error):
         """No more will come, and the body is not whole."""
         self.error = error
-        if self.reader is not None:
-            self.reader.wake()
+        self.wake()
 
-    cdef list take(self):
-        """What the reader has not had yet."""
-        cdef list chunks = self.chunks[self.taken:]
-        self.taken = len(self.chunks)
-        self.waiting = 0
-        if not self.keep:
-            self.forget_taken()
+    cdef detach(self):
+        """The source has given all that it will: it is free for others."""
         self.resume()
-        return chunks
+        self.source = None
+
+    cdef restart(self):
+        """Forget what has come: another body comes instead. Nobody has taken any of this one."""
+        self.chunks.clear()
+        self.size = 0
+
+    cdef prepend(self, list chunks):
+        """Put what is there already before what comes. Nobody has taken anything yet."""
+        cdef bytes chunk
+        self.chunks[0:0] = chunks
+        for chunk in chunks:
+            self.size += PyBytes_GET_SIZE(chunk)
+
+    # -- holding
 
     cdef hold(self, Budget budget, int64_t limit):
         """Hold the body whole, as long as it has at most `limit` octets and the budget allows."""
-        if self.size > limit or budget.used + self.size > budget.limit:
+        if self.dropped or self.size > limit or budget.used + self.size > budget.limit:
             return
         self.keep = True
         self.budget = budget
@@ -90,23 +141,11 @@ cdef class Fill:
         self.resume()
 
     cdef let_go(self):
-        """Hold no more than the reader needs."""
+        """Hold no more than the readers need."""
         if self.keep:
             self.keep = False
             self.budget.used -= self.size
-            self.forget_taken()
-
-    cdef leave(self):
-        """The reader is gone."""
-        self.reader = None
-        self.abandoned = True
-        self.waiting = 0
-        self.resume()
-
-    cdef detach(self):
-        """The source has given all that it will: it is free for others."""
-        self.resume()
-        self.source = None
+            self.drop_taken()
 
     cdef bytes whole(self):
         """The body of a complete fill that was held."""
@@ -114,9 +153,34 @@ cdef class Fill:
             return self.chunks[0]
         return b"".join(self.chunks)
 
-    cdef forget_taken(self):
-        del self.chunks[:self.taken]
-        self.taken = 0
+    cdef int64_t behind(self) noexcept:
+        """How many octets the slowest reader has not had."""
+        cdef int64_t least = self.size
+        cdef Reader reader
+        if not self.readers and not self.abandoned:
+            return self.size
+        for reader in self.readers:
+            if reader.had < least:
+                least = reader.had
+        return self.size - least
+
+    cdef drop_taken(self):
+        """Let go of what every reader has had."""
+        cdef Py_ssize_t least = self.dropped + len(self.chunks)
+        cdef Reader reader
+        if not self.readers and not self.abandoned:
+            return
+        for reader in self.readers:
+            if reader.taken < least:
+                least = reader.taken
+        if least > self.dropped:
+            del self.chunks[:least - self.dropped]
+            self.dropped = least
+
+    cdef ease(self):
+        """Let the source go on where the slowest reader has caught up."""
+        if self.paused and self.behind() < FILL_HIGH:
+            self.resume()
 
     cdef resume(self):
         if self.paused:

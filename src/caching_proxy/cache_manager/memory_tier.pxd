@@ -5,6 +5,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from caching_proxy.cache_manager.cache_key cimport Variant
 from caching_proxy.cache_manager.entry cimport Entry
+from caching_proxy.http.fields cimport Fields
 
 cdef class Ghosts:
     cdef uint32_t* prints
@@ -27,23 +28,36 @@ cdef class Queue:
 
 @cython.final
 cdef class MemoryTier:
-    cdef dict urls
+    cdef dict urls                    # URL -> the latest entry of its chain of variants
+    cdef dict tags                    # tag -> the entries that have it
     cdef Queue small
     cdef Queue main
     cdef Ghosts ghosts
     cdef readonly int64_t limit
+    cdef readonly int variants        # at most, of one URL
     cdef readonly int64_t entries
     cdef readonly int64_t evictions
 
     cpdef Entry find(self, bytes url, Variant variant)
+    cpdef Entry select(self, bytes url, Variant variant, Fields request)
+    cdef bint holds(self, bytes url) except -1
+    cdef list of_url(self, bytes url)
+    cdef list of_prefix(self, bytes prefix, bytes suffix)
+    cdef list of_tag(self, bytes tag)
+    cdef list tag_names(self, bytes prefix, bytes suffix)
     cpdef store(self, Entry entry)
     cpdef int64_t discard_url(self, bytes url) except -1
+    cdef int64_t drop(self, list entries) except -1
+    cdef int64_t expire(self, list entries, int64_t now) except -1
     cpdef touch(self, Entry entry)
     cdef discard(self, Entry entry)
     cpdef int64_t clear(self) except -1
     cpdef int64_t used(self) noexcept
     cdef bound_variants(self, bytes url)
     cdef unlink(self, Entry entry)
+    cdef unlink_tags(self, Entry entry)
     cdef evict(self)
     cdef bint evict_small(self) except -1
     cdef bint evict_main(self) except -1
+
+cdef Entry next_alike(Entry entry, Variant variant)

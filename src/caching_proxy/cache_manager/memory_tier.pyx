@@ -11,11 +11,13 @@ from libc.stdlib cimport calloc, free
 
 from caching_proxy.cache_manager.cache_key cimport Variant
 from caching_proxy.cache_manager.entry cimport FREQUENCY_MAX, Entry
+from caching_proxy.http.fields cimport Fields
+
+from caching_proxy.cache_manager.rfc9111.vary import normalise_selecting
 
 cdef enum:
     SMALL_SHARE = 10          # the small queue may hold a tenth of the memory
     GHOSTS_MIN = 1024
-    VARIANTS_MAX = 64         # variants of one URL
     WORTH_KEEPING = 2         # hits in the small queue that lead to the main one
 
 
@@ -90,21 +92,66 @@ cdef class Queue:
 cdef class MemoryTier:
     """Stored responses of one process, at most `limit` octets."""
 
-    def __init__(self, int64_t limit):
+    def __init__(self, int64_t limit, int variants=64):
+        """At most `limit` octets, and of one URL at most that many variants."""
         self.urls = {}
+        self.tags = {}
         self.small = Queue()
         self.main = Queue()
         self.ghosts = Ghosts()
         self.limit = limit
+        self.variants = variants
 
     cpdef Entry find(self, bytes url, Variant variant):
-        """The entry stored for this URL and variant, fresh or not, or None."""
-        cdef Entry entry = self.urls.get(url)
+        """The latest entry stored for this URL and variant, fresh or not, or None."""
+        return next_alike(self.urls.get(url), variant)
+
+    cpdef Entry select(self, bytes url, Variant variant, Fields request):
+        """The latest one that `request` selects by the stored Vary as well (RFC 9111 4.1), or None.
+
+        One without Vary is not selected once a later one has shown that the resource varies.
+        """
+        cdef Entry entry = next_alike(self.urls.get(url), variant)
+        cdef dict known = {}
+        cdef bint varies = False
         while entry is not None:
-            if entry.variant is variant or entry.variant.text == variant.text:
+            if entry.selecting is None:
+                return None if varies else entry
+            if selected(entry.selecting, request, known):
                 return entry
-            entry = entry.sibling
+            varies = True
+            entry = next_alike(entry.sibling, variant)
         return None
+
+    cdef bint holds(self, bytes url) except -1:
+        """Whether there is any variant of a URL."""
+        return url in self.urls
+
+    cdef list of_url(self, bytes url):
+        """All variants of a URL, the latest first."""
+        cdef Entry entry = self.urls.get(url)
+        cdef list found = []
+        while entry is not None:
+            found.append(entry)
+            entry = entry.sibling
+        return found
+
+    cdef list of_prefix(self, bytes prefix, bytes suffix):
+        """Everything whose URL starts and ends like this; every URL is looked at."""
+        cdef bytes url
+        cdef list found = []
+        for url in self.urls:
+            if url.startswith(prefix) and url.endswith(suffix):
+                found += self.of_url(url)
+        return found
+
+    cdef list of_tag(self, bytes tag):
+        """Everything that has this tag."""
+        return list(self.tags.get(tag, ()))
+
+    cdef list tag_names(self, bytes prefix, bytes suffix):
+        """The tags in use that start and end like this."""
+        return [tag for tag in self.tags if tag.startswith(prefix) and tag.endswith(suffix)]
 
     cpdef touch(self, Entry entry):
         """Count a hit."""
@@ -122,6 +169,8 @@ cdef class MemoryTier:
         if entry.cost() > self.limit:
             return
         present = self.find(entry.url, entry.variant)
+        while present is not None and present.selecting != entry.selecting:
+            present = next_alike(present.sibling, entry.variant)
         if present is not None:
             entry.frequency = present.frequency
             entry.in_main = present.in_main
@@ -135,6 +184,9 @@ cdef class MemoryTier:
         self.urls[entry.url] = entry
         (self.main if entry.in_main else self.small).push(entry)
         entry.linked = True
+        if entry.tags is not None:
+            for tag in entry.tags:
+                self.tags.setdefault(tag, set()).add(entry)
         self.entries += 1
         if self.entries > self.ghosts.capacity:
             self.ghosts.resize(2 * self.ghosts.capacity)
@@ -148,7 +200,7 @@ cdef class MemoryTier:
         while entry is not None and entry.sibling is not None:
             entry = entry.sibling
             number += 1
-        if number >= VARIANTS_MAX:
+        if number >= self.variants:
             self.discard(entry)
 
     cpdef int64_t used(self) noexcept:
@@ -175,18 +227,34 @@ cdef class MemoryTier:
         entry.sibling = None
         entry.linked = False
         self.entries -= 1
+        if entry.tags is not None:
+            self.unlink_tags(entry)
+
+    cdef unlink_tags(self, Entry entry):
+        cdef set tagged
+        for tag in entry.tags:
+            tagged = self.tags[tag]
+            tagged.remove(entry)
+            if not tagged:
+                del self.tags[tag]
 
     cpdef int64_t discard_url(self, bytes url) except -1:
         """Drop all variants of a URL; how many there were."""
-        cdef int64_t dropped = 0
-        cdef Entry entry = self.urls.get(url)
-        cdef Entry following
-        while entry is not None:
-            following = entry.sibling
+        return self.drop(self.of_url(url))
+
+    cdef int64_t drop(self, list entries) except -1:
+        """Drop these; how many they are."""
+        cdef Entry entry
+        for entry in entries:
             self.discard(entry)
-            dropped += 1
-            entry = following
-        return dropped
+        return len(entries)
+
+    cdef int64_t expire(self, list entries, int64_t now) except -1:
+        """Make these stale from now on; how many they are."""
+        cdef Entry entry
+        for entry in entries:
+            entry.fresh_until = min(entry.fresh_until, now)
+        return len(entries)
 
     cpdef int64_t clear(self) except -1:
         """Drop everything; how many entries there were."""
@@ -235,3 +303,23 @@ cdef uint64_t digest_of(Entry entry) except? 0:
     """A number for what the entry answers. Both hashes are kept in their bytes objects."""
     cdef uint64_t digest = <uint64_t><int64_t>hash(entry.url) ^ (<uint64_t><int64_t>hash(entry.variant.text) * 31)
     return digest * <uint64_t>0x9E3779B97F4A7C15
+
+
+cdef Entry next_alike(Entry entry, Variant variant):
+    """The first of a chain from `entry` on that has this variant, or None."""
+    while entry is not None:
+        if entry.variant is variant or entry.variant.text == variant.text:
+            return entry
+        entry = entry.sibling
+    return None
+
+
+cdef bint selected(tuple selecting, Fields request, dict known) except -1:
+    """Whether the request has these values; `known` holds those already looked up."""
+    for name, value in selecting:
+        if name not in known:
+            values = request.values(name)
+            known[name] = normalise_selecting(name, values) if values else None
+        if known[name] != value:
+            return False
+    return True

@@ -13,14 +13,19 @@ from caching_proxy.settings import StoreSettings
 TIMEOUT = 10.0  # seconds
 
 
-def ask(settings: StoreSettings, method: str, path: str) -> dict[str, Any]:
-    """The JSON answer of the running proxy; ClickException (one line) when there is none."""
+def ask(
+    settings: StoreSettings, method: str, path: str, content: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """The JSON answer of the running proxy to a request, with `content` as JSON in its body.
+
+    ClickException (one line) when there is no answer, and when it says what is wrong.
+    """
     place = f"{settings.admin_host}:{settings.admin_port}"
     connection = http.client.HTTPConnection(
         settings.admin_host, settings.admin_port, timeout=TIMEOUT
     )
     try:
-        connection.request(method, path)
+        connection.request(method, path, None if content is None else json.dumps(content))
         response = connection.getresponse()
         status, body = response.status, response.read()
     except (OSError, http.client.HTTPException) as error:
@@ -35,6 +40,8 @@ def ask(settings: StoreSettings, method: str, path: str) -> dict[str, Any]:
         answer = json.loads(body)
     except ValueError:
         answer = None
+    if status in (400, 413) and isinstance(answer, dict) and "error" in answer:
+        raise click.ClickException(str(answer["error"]))
     if status != 200 or not isinstance(answer, dict):
         raise click.ClickException(
             f"what answers at {place} (status {status}) is not the admin API of a proxy: name"

@@ -1,4 +1,4 @@
-"""The control API: health, counters and clearing, for people and tools on this machine."""
+"""The control API: health, counters, clearing and purging, for people and tools on this machine."""
 
 from __future__ import annotations
 
@@ -6,19 +6,26 @@ import errno
 import ipaddress
 import json
 import logging
+import re
 import socket
+from collections.abc import Sequence
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from caching_proxy.http.target import DEFAULT_PORTS, split_absolute, valid_authority
 from caching_proxy.proxy_server.errors import ListenError
 
 logger = logging.getLogger(__name__)
 
 _SHUTDOWN_TIMEOUT = 0.5  # seconds: an idle proxy ends within one
-_MAX_BODY = 1024  # bytes: nothing here reads a request body
+_MAX_BODY = 1 << 16  # bytes: room for the longest target and many tags
+_SELECTORS = ("url", "prefix", "tag", "group", "all")
+_CHOICE = f"give one of {', '.join(_SELECTORS)}"
+_TARGET = re.compile(r"[!\"$-~]+")  # visible ASCII without the # of a fragment
+_NAME = re.compile(r"[!-~](?:[ -~]*[!-~])?")  # of a tag or a group: ASCII, no space around it
 
 
 class Controlled(Protocol):
@@ -32,9 +39,27 @@ class Controlled(Protocol):
         """Drop every stored response and tell how many there were."""
         ...
 
+    def purge(
+        self,
+        *,
+        url: str | None = None,
+        prefix: str | None = None,
+        tags: Sequence[str] = (),
+        group: str | None = None,
+        soft: bool = False,
+    ) -> int:
+        """Drop what one selector names, or mark it stale (`soft`), and tell how many there were.
+
+        `url` and `prefix` are paths with what follows, or absolute URLs.
+        """
+        ...
+
 
 class ControlApi:
-    """`GET /healthz` (503 while draining), `GET /stats`, `POST /clear`; every answer is JSON."""
+    """`GET /healthz` (503 while draining), `GET /stats`, `POST /clear`, `POST /purge`.
+
+    Every answer is JSON.
+    """
 
     def __init__(self, proxy: Controlled, host: str, port: int) -> None:
         self.draining = False
@@ -73,6 +98,7 @@ class ControlApi:
                 web.get("/healthz", self._health),
                 web.get("/stats", self._stats),
                 web.post("/clear", self._clear),
+                web.post("/purge", self._purge),
             ]
         )
         return application
@@ -87,6 +113,23 @@ class ControlApi:
 
     async def _clear(self, request: web.Request) -> web.Response:
         return _json({"removed": self._proxy.clear()})
+
+    async def _purge(self, request: web.Request) -> web.Response:
+        try:
+            selector, value, soft = _read_purge(await request.read())
+        except ValueError as error:
+            return _json({"error": str(error)}, 400)
+        except web.HTTPRequestEntityTooLarge:
+            error_text = f"the body is larger than {_MAX_BODY} bytes: name less at a time"
+            return _json({"error": error_text}, 413)
+        return _json({"purged": self._drop(selector, value, soft), "soft": soft})
+
+    def _drop(self, selector: str, value: Any, soft: bool) -> int:
+        if selector == "all":
+            return self._proxy.purge(prefix="/", soft=True) if soft else self._proxy.clear()
+        if selector == "tag":
+            return self._proxy.purge(tags=value, soft=soft)
+        return self._proxy.purge(**{selector: value}, soft=soft)
 
     @web.middleware
     async def _refuse_foreign(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -127,6 +170,72 @@ async def _answer_errors(request: web.Request, handler: Handler) -> web.StreamRe
     except Exception:
         logger.exception("%s %s failed", request.method, request.path)
         return _json({"error": "this failed; the log tells why"}, 500)
+
+
+def _read_purge(body: bytes) -> tuple[str, Any, bool]:
+    """Selector, what it names and whether softly; ValueError (one line) when it is not so."""
+    asked = _read_object(body)
+    soft = asked.pop("soft", False)
+    for key in asked:
+        if key not in _SELECTORS:
+            raise ValueError(f"there is no key {key!r}: use {', '.join(_SELECTORS)} or soft")
+    if not isinstance(soft, bool):
+        raise ValueError("soft is neither true nor false: leave it out or give one of them")
+    if len(asked) != 1:
+        cause = f"{' and '.join(asked)} are given" if asked else "nothing is selected"
+        raise ValueError(f"{cause}: {_CHOICE}")
+    (selector, value), *_ = asked.items()
+    return selector, _checked(selector, value), soft
+
+
+def _read_object(body: bytes) -> dict[str, Any]:
+    try:
+        # Integers as floats: these have no greatest number of digits.
+        asked = json.loads(body, object_pairs_hook=_without_doubles, parse_int=float)
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError):
+        asked = None
+    if not isinstance(asked, dict):
+        raise ValueError('the body is not a JSON object: send one such as {"url": "/path"}')
+    return asked
+
+
+def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        raise ValueError("a key is there twice: give each once")
+    return members
+
+
+def _checked(selector: str, value: Any) -> Any:
+    """The value of a selector; a tag becomes a list of one."""
+    if selector == "all":
+        if value is not True:
+            raise ValueError("all is not true: leave it out or give true")
+    elif selector in ("url", "prefix"):
+        if not isinstance(value, str) or not _is_target(value):
+            raise ValueError(
+                f"{selector} is neither a path that starts with / nor an http or https URL: give"
+                " one in ASCII, without spaces, control characters or a fragment"
+            )
+    else:
+        names = value if selector == "tag" and isinstance(value, list) else [value]
+        if not names or not all(isinstance(n, str) and _NAME.fullmatch(n) for n in names):
+            kind = "a name or a list of names" if selector == "tag" else "a name"
+            raise ValueError(
+                f"{selector} is not {kind}: give one in ASCII, without control characters"
+                " or spaces around it"
+            )
+        return names if selector == "tag" else value
+    return value
+
+
+def _is_target(text: str) -> bool:
+    if _TARGET.fullmatch(text) is None:
+        return False
+    if text.startswith("/"):
+        return True
+    absolute = split_absolute(text.encode())
+    return absolute is not None and absolute[0] in DEFAULT_PORTS and valid_authority(absolute[1])
 
 
 def _is_cross_site(request: web.Request) -> bool:

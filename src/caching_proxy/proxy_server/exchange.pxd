@@ -4,8 +4,7 @@ from libc.stdint cimport int64_t
 
 from caching_proxy.cache_manager.cache_key cimport Variant
 from caching_proxy.cache_manager.entry cimport Entry
-from caching_proxy.cache_manager.fill cimport Fill, Source
-from caching_proxy.fiber cimport Fiber
+from caching_proxy.cache_manager.fill cimport Fill, Reader, Source
 from caching_proxy.http.head cimport RequestHead
 from caching_proxy.proxy_server.fetch cimport Fetch
 from caching_proxy.proxy_server.service cimport Service
@@ -24,7 +23,7 @@ cdef class Client(Source):
     cdef send(self, bytes head, list chunks)
     cdef done(self, Exchange exchange)
 
-cdef class Exchange(Fiber):
+cdef class Exchange(Reader):
     cdef Service service
     cdef Client client
     cdef RequestHead request
@@ -36,8 +35,15 @@ cdef class Exchange(Fiber):
     cdef bytes url
     cdef Variant variant              # None: the method is not cacheable
     cdef bytes key
+    # what is stored
+    cdef object wanted                # the request's Directives, as far as they are obeyed
+    cdef Entry entry                  # the response that it selects, or None
+    cdef Entry partial                # ... of which not all that is asked for is there
+    cdef object verdict               # rfc9111.Reuse
+    cdef bint varies                  # ... and other responses for its URL are stored
     # the answer
     cdef Fetch fetch
+    cdef bint follows                 # the fetch was under way already
     cdef bint keep_alive
     cdef bint continued               # 100 (Continue) is sent
     cdef bint begun                   # the final response's head is sent

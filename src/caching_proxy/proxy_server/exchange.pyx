@@ -17,7 +17,7 @@ cdef class Client(Source):
         raise NotImplementedError
 
 
-cdef class Exchange(Fiber):
+cdef class Exchange(Reader):
     """A fiber whose coroutine is request_path.answer."""
 
     def __cinit__(self, Client client, RequestHead request, Fill body=None):
@@ -31,6 +31,6 @@ cdef class Exchange(Fiber):
     cdef finish(self):
         """Let go of the fetch, and let the client's connection go on."""
         if self.fetch is not None:
-            self.fetch.reader_left()
+            self.fetch.reader_left(self)
             self.fetch = None
         self.client.done(self)

@@ -3,34 +3,68 @@
 from libc.stdint cimport int64_t
 
 from caching_proxy.cache_manager.cache_key cimport Variant
-from caching_proxy.cache_manager.fill cimport Fill
-from caching_proxy.http.head cimport RequestHead
+from caching_proxy.cache_manager.entry cimport Entry
+from caching_proxy.cache_manager.fill cimport Fill, Reader
+from caching_proxy.http.head cimport RequestHead, ResponseHead
 from caching_proxy.proxy_server.service cimport Service
 from caching_proxy.proxy_server.upstream cimport Receiver, UpstreamConnection
 
 cdef class Fetch(Receiver):
     cdef Service service
+    # the request
     cdef RequestHead request
-    cdef Fill body                    # the request's body, or None
-    cdef bytes wire                   # the request's head as sent
+    cdef Fill body                    # its body, or None
+    cdef bytes target                 # as sent
+    cdef bytes host                   # the client's authority
+    cdef bytes forwarding             # the lines that tell the origin who asks
+    cdef bytes wire                   # the head as sent
     cdef UpstreamConnection connection
     cdef bint orphan                  # nobody waits for it
-    cdef readonly bint opened         # the response's head is there and judged
-    cdef readonly bint stored
+    cdef bint stays                   # it goes on even so
     # storing
-    cdef Variant variant              # None: not to be stored
+    cdef bint stores                  # what it brings may be stored
+    cdef Variant variant              # None: the method is not cacheable
     cdef bytes key
+    cdef bytes site
+    cdef bint stands_in               # a stale response answers where this one is an error
+    cdef list offered                 # stored responses whose validators go along
+    cdef Entry partial                # the stored response that it completes ...
+    cdef tuple rest                   # ... with these octets: first, last
+    cdef bytes suffix                 # ... and those that stand behind them
+    cdef bint combined                # what comes is made whole with it
     cdef object storable              # rfc9111.Storable, or why not
+    cdef tuple selecting              # what Vary adds to the key
     cdef int64_t requested_at
     cdef int64_t received_at
+    # the answer
+    cdef int status                   # that the origin gave
+    cdef bint contradicted            # it has another state than the stored one
+    cdef readonly bint shareable      # other requests for the same may have it
+    cdef readonly bint stored
+    cdef readonly Entry confirmed     # what the origin's 304 (Not Modified) means, updated
 
+    cdef bint leads(self) except -1
+    cdef bytes outgoing(self)
     cdef dial(self)
     cdef progress(self)
     cdef bint resendable(self) except -1
     cdef bint was_stale(self, object failure) except -1
     cdef send_body(self)
+    cdef bint is_futile(self) except -1
+    cdef start_over(self)
     cdef judge(self)
-    cdef keep_or_not(self)
+    cdef judge_sharing(self)
+    cdef Entry meant(self)
+    cdef bint completes(self) except -1
+    cdef confirm(self)
+    cdef Entry freshen(self, Entry entry, Variant variant, tuple selecting)
+    cdef judge_head(self)
+    cdef combine(self)
+    cdef finish(self)
+    cdef replace_selected(self)
     cdef store(self)
+    cdef store_part(self)
+    cdef Entry entry(self, ResponseHead head, Variant variant, tuple selecting, bytes body, tuple parts,
+                     int64_t length, object storable)
     cdef settle(self)
-    cdef reader_left(self)
+    cdef reader_left(self, Reader reader)

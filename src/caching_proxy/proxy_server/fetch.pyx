@@ -1,59 +1,77 @@
 """One request to the origin, and what becomes of its answer.
 
-A fetch lives by itself: its reader may go while it goes on, and it stores what it brings.
+A fetch lives by itself: its readers may go while it goes on, and it stores what it brings.
 """
 
 import asyncio
 
 from cpython.bytes cimport PyBytes_GET_SIZE
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 from libc.time cimport time
 
-from caching_proxy.cache_manager.fill cimport Fill
-from caching_proxy.http.head cimport RequestHead
-from caching_proxy.proxy_server.heads cimport stored_entry
-from caching_proxy.proxy_server.service cimport Service
-from caching_proxy.proxy_server.upstream cimport Receiver
+from caching_proxy.http.fields cimport (
+    F_CONTENT_RANGE, F_ETAG, F_IF_MODIFIED_SINCE, F_IF_NONE_MATCH, F_IF_RANGE, F_RANGE, F_VARY, Fields, bit,
+)
+from caching_proxy.http.head cimport ResponseHead
+from caching_proxy.proxy_server.heads cimport origin_head, origin_lines, rebuilt_head, stored_entry, stored_head
 
-from caching_proxy.cache_manager.rfc9111.storable import Storable, judge_storing
+from caching_proxy.cache_manager.parts import combine, whole
+from caching_proxy.cache_manager.rfc9111.freshness import LifetimeSource, response_date
+from caching_proxy.cache_manager.rfc9111.storable import NotStorable, Storable, judge_storing
+from caching_proxy.cache_manager.rfc9111.validation import (
+    confirms, head_agrees, merged_fields, same_strong_validator, validation_fields,
+)
+from caching_proxy.cache_manager.rfc9111.vary import selecting_names, selecting_values
+from caching_proxy.cache_manager.tags import TOO_MANY_TAGS
 from caching_proxy.http import problems
 from caching_proxy.http.problems import OriginFailed, RequestRefused
+from caching_proxy.http.ranges import parse_content_range, strong_validator
 
 # RFC 9110 9.2.2: what may be sent again when nothing was heard.
 cdef frozenset IDEMPOTENT = frozenset(
     (b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"QUERY", b"PROPFIND", b"REPORT"))
+cdef frozenset ERRORS = frozenset((500, 502, 503, 504))     # RFC 5861 4
+# The client's own conditions on what is stored: answered here, against the whole that comes.
+cdef uint64_t CONDITIONS = bit(F_IF_NONE_MATCH) | bit(F_IF_MODIFIED_SINCE)
+# How a confirmed response is used once where its 304 forbids to store it any longer.
+cdef object USED_ONCE = Storable(0, LifetimeSource.NONE, 0, 0, True, True, 0, -1, frozenset())
 
 
 cdef class Fetch(Receiver):
     """A fiber from the choice of a connection to the stored response."""
 
-    def __cinit__(self, Service service, RequestHead request, bytes wire, Fill body=None):
+    def __cinit__(self, Service service, RequestHead request, bytes target, bytes host, bytes forwarding,
+                  Variant variant, Fill body=None):
         self.service = service
         self.request = request
-        self.wire = wire
+        self.target = target
+        self.host = host
+        self.forwarding = forwarding
+        self.variant = variant
         self.body = body
         self.fill = Fill()
         self.interims = []
         self.is_head = request.method == b"HEAD"
         self.sent = body is None
         if body is not None:
-            body.reader = self
+            body.join(self)
 
     async def run(self):
         """Bring the response; what went wrong is in `error`."""
-        if self.variant is not None:
-            self.service.fetches.add(self)
+        if self.stores:
+            self.service.cache.coalescing.begin(self, self.leads())
         try:
             await self.exchange()
+            if self.is_futile():
+                self.start_over()
+                await self.exchange()
             self.judge()
             self.opened = True
             while not self.ended:
-                if self.fill.reader is not None:
-                    self.fill.reader.wake()
+                self.fill.wake()
                 await self.changed()
                 self.progress()
-            self.store()
-            self.fill.finish()
+            self.finish()
         except (OriginFailed, RequestRefused) as failure:
             self.error = failure
             self.fill.fail(failure)
@@ -66,9 +84,34 @@ cdef class Fetch(Receiver):
         finally:
             self.settle()
 
+    # -- the request
+
+    cdef bint leads(self) except -1:
+        """Whether others may join: not where an answer could not be shared lately, but a background fetch is one."""
+        if self.sharing is None:
+            return False
+        return self.stays or not self.service.cache.coalescing.is_pass(self.sharing, time(NULL))
+
+    cdef bytes outgoing(self):
+        """The request's head, with the conditions of what it is for."""
+        cdef uint64_t without = CONDITIONS if self.stores else 0
+        cdef list lines = []
+        if self.rest is not None:
+            without |= bit(F_RANGE) | bit(F_IF_RANGE)
+            validator = strong_validator(self.partial.etag, self.partial.last_modified, self.partial.date)
+            lines = [(b"Range", b"bytes=%d-%d" % self.rest), (b"If-Range", validator)]
+        elif self.offered is not None and len(self.offered) == 1:
+            lines = validation_fields((<Entry>self.offered[0]).etag, (<Entry>self.offered[0]).last_modified)
+        elif self.offered:
+            lines = [(b"If-None-Match", b", ".join([(<Entry>entry).etag for entry in self.offered]))]
+        more = b"".join([b"%b: %b\r\n" % line for line in lines])
+        return origin_head(self.service, self.request, self.target, self.host, self.variant, self.forwarding,
+                           without, more)
+
     async def exchange(self):
         """Send the request and wait for the response's head; once more on a new connection if a kept one was stale."""
         cdef bint again = True
+        self.wire = self.outgoing()
         self.connection = self.service.pool.take()
         while True:
             if self.connection is None:
@@ -117,8 +160,8 @@ cdef class Fetch(Receiver):
         """Tell of 1xx, send on what has come of the request's body, and raise what went wrong."""
         if self.error is not None:
             raise self.error
-        if self.interims and self.fill.reader is not None:
-            self.fill.reader.wake()
+        if self.interims and self.fill.readers:
+            self.fill.wake()
         if not self.sent and self.connection.receiver is self:
             self.send_body()
 
@@ -136,7 +179,7 @@ cdef class Fetch(Receiver):
             raise self.body.error
         if not self.connection.writable:
             return
-        for chunk in self.body.take():
+        for chunk in self.body.take(self):
             if self.request.chunked:
                 self.connection.write(b"%x\r\n%b\r\n" % (PyBytes_GET_SIZE(chunk), chunk))
             else:
@@ -146,41 +189,226 @@ cdef class Fetch(Receiver):
             if self.request.chunked:
                 self.connection.write(b"0\r\n\r\n")
 
+    # -- the answer to our own conditions
+
+    cdef bint is_futile(self) except -1:
+        """Whether the origin answered a condition of ours with what helps nobody."""
+        if self.head.status == 304 and self.offered:
+            return self.meant() is None
+        if self.rest is not None:
+            return self.head.status == 416 or (self.head.status == 206 and not self.completes())
+        return False
+
+    cdef start_over(self):
+        """Ask again, without conditions: what is stored is not what the origin has."""
+        self.contradicted = True
+        if self.connection.receiver is self:
+            self.connection.abort()
+        if self.partial is not None:
+            self.service.cache.memory.drop([self.partial])
+        self.connection = None
+        self.head = None
+        self.ended = False
+        self.offered = self.partial = self.rest = None
+        self.fill.restart()
+
+    cdef Entry meant(self):
+        """The stored response that a 304 confirms, or None (RFC 9111 4.3.3, 4.3.4)."""
+        cdef Entry entry
+        for entry in self.offered:
+            if len(self.offered) > 1 and not self.head.fields.has(F_ETAG):
+                return None
+            if confirms(stored_head(entry).fields, self.head.fields):
+                return entry
+        return None
+
+    cdef bint completes(self) except -1:
+        """Whether a 206 is what is missing of the stored part (RFC 9111 3.4)."""
+        told = parse_content_range(self.head.fields.joined(F_CONTENT_RANGE) or b"")
+        if self.head.content_length not in (-1, self.rest[1] - self.rest[0] + 1):
+            return False
+        return told == (self.rest[0], self.rest[1], self.partial.length) and same_strong_validator(
+            stored_head(self.partial).fields, self.head.fields,
+            response_date(self.head.fields, time(NULL)))
+
     # -- storing
 
     cdef judge(self):
-        """Decide whether the response will be stored, by RFC 9111 3."""
+        """Decide what becomes of the response, by RFC 9111 3 and 4.3."""
         self.received_at = time(NULL)
-        if self.variant is None:
+        self.status = self.head.status
+        if not self.stores:
             return
-        self.storable = judge_storing(self.request.method, self.request.fields, self.head.status, self.head.fields,
-                                      self.service.rules, self.requested_at, self.received_at)
-        self.keep_or_not()
+        if self.head.status == 304:
+            if not self.offered:
+                raise OriginFailed(problems.ORIGIN_MALFORMED, "304 without a condition")
+            self.confirm()
+        elif self.is_head:
+            self.judge_head()
+        else:
+            if self.head.status == 206 and self.rest is not None:
+                self.combine()
+            self.storable = judge_storing(self.request.method, self.request.fields, self.head.status,
+                                          self.head.fields, self.service.cache.rules, self.requested_at,
+                                          self.received_at)
+            if self.head.status == 206 and not self.request.fields.has(F_RANGE):
+                self.storable = NotStorable.PARTIAL
+            if self.head.status in ERRORS and self.stands_in:
+                self.storable = NotStorable.STATUS
+            tags = self.service.cache.tags_of(self.head.fields, self.site)
+            if tags is TOO_MANY_TAGS:
+                self.storable = NotStorable.TAGS
+            else:
+                self.tags = tags
+            if isinstance(self.storable, Storable):
+                self.selecting = selecting_of(self.head.fields, self.request.fields)
+                if self.head.content_length <= self.service.cache.max_object:
+                    self.fill.hold(self.service.cache.bodies, self.service.cache.max_object)
+            elif self.head.status < 500 and not self.void:
+                self.replace_selected()
+        self.judge_sharing()
 
-    cdef keep_or_not(self):
-        """Hold the body for the store where it is storable and there is room."""
-        cdef int64_t expected = self.head.content_length
-        if isinstance(self.storable, Storable) and expected <= self.service.max_object:
-            self.fill.hold(self.service.bodies, self.service.max_object)
+    cdef judge_sharing(self):
+        """Tell those who wait, and those to come, whether they may share it."""
+        cdef bint known = self.sharing is not None
+        self.shareable = self.confirmed is not None or self.fill.keep
+        if known and self.shareable:
+            self.service.cache.coalescing.forget_pass(self.sharing)
+        elif known and not self.stays:
+            self.service.cache.coalescing.close(self)
+            self.service.cache.coalescing.remember_pass(self.sharing, self.received_at)
+
+    cdef confirm(self):
+        """Take over what a 304 says into the stored responses that it means (RFC 9111 4.3.4)."""
+        cdef Entry entry = self.meant()
+        cdef Entry other
+        cdef list others = []
+        if entry.etag is not None and not entry.etag.startswith(b"W/"):
+            others = [other for other in self.service.cache.memory.of_url(self.url)
+                      if other.etag == entry.etag and (other is not entry or len(self.offered) > 1)]
+        self.service.revalidated += 1
+        for other in others:
+            self.freshen(other, other.variant, other.selecting)
+        self.confirmed = self.freshen(entry, self.variant, None)
+
+    cdef Entry freshen(self, Entry entry, Variant variant, tuple selecting):
+        """`entry` with the fields of the response's head, stored where that is still allowed."""
+        cdef ResponseHead head
+        cdef list lines = merged_fields(origin_lines(entry), self.head.fields.items())
+        cdef Entry updated
+        head = rebuilt_head(entry, lines, entry.length)
+        storable = judge_storing(b"GET", self.request.fields, entry.status, head.fields, self.service.cache.rules,
+                                 self.requested_at, self.received_at)
+        allowed = isinstance(storable, Storable) and not self.void
+        if selecting is None and allowed:
+            selecting = selecting_of(head.fields, self.request.fields)
+        updated = self.entry(head, variant, selecting, entry.body, entry.parts, entry.length,
+                             storable if isinstance(storable, Storable) else USED_ONCE._replace(date=entry.date))
+        if allowed:
+            self.service.cache.memory.store(updated)
+        else:
+            self.service.cache.memory.drop([entry])
+        return updated
+
+    cdef judge_head(self):
+        """What the answer to a HEAD says of the stored answer to GET (RFC 9111 4.3.5)."""
+        cdef Entry entry = self.service.cache.memory.select(self.url, self.variant, self.request.fields)
+        if entry is None or self.head.status != 200 or entry.status != 200 or self.void:
+            return
+        if head_agrees(stored_head(entry).fields, entry.length, self.head.fields):
+            self.freshen(entry, entry.variant, entry.selecting)
+        else:
+            self.service.cache.memory.expire([entry], self.received_at)
+
+    cdef combine(self):
+        """Make of the rest that comes, and what is stored, the whole."""
+        cdef Entry held = self.partial
+        before = held.octets(0, self.rest[0] - 1) if self.rest[0] else None
+        after = held.octets(self.rest[1] + 1, held.length - 1) if self.rest[1] + 1 < held.length else None
+        lines = merged_fields(origin_lines(held), self.head.fields.items())
+        self.head = rebuilt_head(held, lines, held.length)
+        self.combined = True
+        if before is not None:
+            self.fill.prepend([before])
+        self.suffix = after
+
+    cdef finish(self):
+        """The response has come whole."""
+        if self.suffix is not None:
+            self.fill.add([self.suffix])
+        if self.combined and self.fill.size != self.partial.length:
+            self.service.cache.memory.drop([self.partial])
+            raise OriginFailed(problems.ORIGIN_MALFORMED, "a part has another size than it says")
+        if self.fill.keep and not self.void:
+            self.store()
+        self.fill.finish()
+
+    cdef replace_selected(self):
+        """What the request selected is outdated (RFC 9111 4.3.3)."""
+        cdef Entry held = self.service.cache.memory.select(self.url, self.variant, self.request.fields)
+        if held is not None:
+            self.service.cache.memory.drop([held])
 
     cdef store(self):
-        if self.fill.keep and not self.void:
-            self.stored = True
-            self.service.memory.store(stored_entry(self.service, self.url, self.variant, self.key, self.head,
-                                                   self.fill.whole(), self.storable, self.received_at))
+        cdef bytes body
+        if self.head.status == 206:
+            self.store_part()
+            return
+        body = self.fill.whole()
+        self.stored = True
+        if self.service.cache.memory.holds(self.url):
+            self.replace_selected()
+        self.service.cache.memory.store(self.entry(
+            self.head, self.variant, self.selecting, body, None, PyBytes_GET_SIZE(body), self.storable))
+
+    cdef store_part(self):
+        """Store a part, with what is stored of the same representation already (RFC 9111 3.3, 3.4)."""
+        cdef ResponseHead head = self.head
+        cdef Entry held = self.service.cache.memory.select(self.url, self.variant, self.request.fields)
+        cdef bytes body = self.fill.whole()
+        cdef tuple parts
+        told = parse_content_range(head.fields.joined(F_CONTENT_RANGE))
+        if PyBytes_GET_SIZE(body) != told.last - told.first + 1:
+            return
+        parts = ((told.first, body),)
+        if held is not None and held.length == told.length and same_strong_validator(
+                stored_head(held).fields, head.fields, self.storable.date):
+            head = rebuilt_head(held, merged_fields(origin_lines(held), head.fields.items()), held.length)
+            parts = ((0, held.body),) if held.parts is None else combine(held.parts, parts[0])
+        if sum([len(octets) for _, octets in parts]) > self.service.cache.max_object:
+            return
+        self.stored = True
+        body = whole(parts, told.length)
+        self.service.cache.memory.store(self.entry(
+            head, self.variant, self.selecting, body, None if body is not None else parts, told.length,
+            self.storable))
+
+    cdef Entry entry(self, ResponseHead head, Variant variant, tuple selecting, bytes body, tuple parts,
+                     int64_t length, object storable):
+        tags = self.service.cache.tags_of(head.fields, self.site)
+        return stored_entry(self.service, self.url, variant, selecting, self.key, head, body, parts, length,
+                            storable, self.received_at, self.tags if tags is TOO_MANY_TAGS else tags)
 
     cdef settle(self):
         """Give back what was reserved and let go of everything."""
-        self.service.fetches.discard(self)
+        if self.stores:
+            self.service.cache.coalescing.end(self)
+            if self.error is not None and self.sharing is not None and not self.orphan and not self.stays:
+                self.service.cache.coalescing.remember_pass(self.sharing, time(NULL))
         self.fill.let_go()
         self.connection = None
         self.body = None
 
     # -- readers
 
-    cdef reader_left(self):
-        """The client is gone: the fetch goes on only where more than half of a body that will be stored has come."""
-        self.fill.leave()
+    cdef reader_left(self, Reader reader):
+        """A client is gone: when it was the last, the fetch goes on only where it is worth it.
+
+        That is where more than half of a body that will be stored has come.
+        """
+        self.fill.leave(reader)
+        if self.fill.readers or self.stays:
+            return
         self.orphan = True
         if self.ended or self.error is not None:
             return
@@ -191,3 +419,9 @@ cdef class Fetch(Receiver):
         if self.connection is not None and self.connection.receiver is self:
             self.connection.abort()
         self.wake()
+
+
+cdef tuple selecting_of(Fields response, Fields request):
+    """What Vary adds to the key of a response to this request, or None."""
+    names = selecting_names(response.joined(F_VARY))
+    return selecting_values(names, request) if names else None

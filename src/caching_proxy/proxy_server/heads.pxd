@@ -1,6 +1,6 @@
 """Heads as they go out: to the origin, to the client, into the store."""
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from caching_proxy.cache_manager.cache_key cimport Variant
 from caching_proxy.cache_manager.entry cimport Entry
@@ -8,11 +8,19 @@ from caching_proxy.http.head cimport RequestHead, ResponseHead
 from caching_proxy.proxy_server.service cimport Service
 
 cdef bytes origin_head(Service service, RequestHead request, bytes target, bytes host, Variant variant,
-                       bytes forwarding)
+                       bytes forwarding, uint64_t without, bytes more)
 cdef bytes client_head(Service service, ResponseHead response, bytes key, bytes fate, int64_t length,
-                       bint chunked, bytes connection)
-cdef Entry stored_entry(Service service, bytes url, Variant variant, bytes key, ResponseHead response, bytes body,
-                        object storable, int64_t received_at)
-cdef bytes hit_head(Service service, Entry entry, int64_t now, bint not_modified, bytes fate, bytes connection)
+                       bint chunked, bint unchanged, bytes connection)
+cdef Entry stored_entry(Service service, bytes url, Variant variant, tuple selecting, bytes key, ResponseHead response,
+                        bytes body, tuple parts, int64_t length, object storable, int64_t received_at, tuple tags)
+cdef ResponseHead stored_head(Entry entry)
+cdef ResponseHead rebuilt_head(Entry entry, list lines, int64_t length)
+cdef list origin_lines(Entry entry)
+cdef bytes hit_head(Service service, Entry entry, int64_t now, bint not_modified, bytes fate, bytes detail,
+                    bytes connection)
+cdef bytes partial_head(Service service, Entry entry, int64_t now, list lines, int64_t length, bytes fate, bytes detail,
+                        bytes connection)
+cdef list metadata(Entry entry)
 cdef list hit_message(Service service, Entry entry, int64_t now, bint not_modified, bint is_head)
-cdef bytes own_response(Service service, int status, bytes reason, bytes text, bytes more, bint is_head, bint close)
+cdef bytes own_response(Service service, int status, bytes reason, bytes text, bytes more, bint is_head, bint close,
+                        bytes content_type=*)

@@ -14,7 +14,7 @@ from caching_proxy.http.fields cimport (
     F_X_FORWARDED_FOR, F_X_FORWARDED_HOST, F_X_FORWARDED_PROTO, F_UNKEYED, F_X_HOST, F_X_ORIGINAL_HOST,
     F_X_ORIGINAL_URL, F_X_REAL_IP, F_X_REWRITE_URL, F_X_URL_SCHEME, FieldId, Fields, Span, bit,
 )
-from caching_proxy.http.head cimport RequestHead, ResponseHead
+from caching_proxy.http.head cimport RequestHead, ResponseHead, parse_response
 from caching_proxy.http.wire cimport Wire
 from caching_proxy.proxy_server.service cimport Service
 
@@ -23,6 +23,8 @@ from caching_proxy.http.dates import format_http_date, parse_http_date
 
 cdef enum:
     JOIN_LIMIT = 16384        # octets of a body that are cheaper copied behind the head than written on their own
+    KEY_SIZE = 70             # "cache:" and 64 digits
+    KEY_FROM_END = 77         # where the key begins in a stored head: "\r\nAge: " is behind it
 
 
 # Fields of one connection only (RFC 9110 7.6.1), and those that frame a message: written anew for the next one.
@@ -36,6 +38,7 @@ cdef uint64_t OURS_UPSTREAM = (bit(F_HOST) | bit(F_EXPECT) | bit(F_FORWARDED) | 
                                | bit(F_X_HOST) | bit(F_X_ORIGINAL_HOST) | bit(F_X_ORIGINAL_URL)
                                | bit(F_X_REAL_IP) | bit(F_X_REWRITE_URL) | bit(F_X_URL_SCHEME))
 cdef uint64_t OURS_DOWNSTREAM = bit(F_AGE) | bit(F_X_CACHE) | bit(F_X_CACHE_KEY)
+cdef frozenset OURS_STORED = frozenset((b"age", b"x-cache", b"x-cache-key", b"content-length"))
 # Metadata of a representation that a 304 does not repeat (RFC 9110 15.4.5).
 cdef uint64_t REPRESENTATION = (bit(F_CONTENT_TYPE) | bit(F_CONTENT_ENCODING) | bit(F_CONTENT_LANGUAGE)
                                 | bit(F_CONTENT_RANGE))
@@ -80,13 +83,14 @@ cdef int put_date(Wire wire, Fields fields) except -1:
 
 
 cdef bytes origin_head(Service service, RequestHead request, bytes target, bytes host, Variant variant,
-                       bytes forwarding):
+                       bytes forwarding, uint64_t without, bytes more):
     """The request's head as it goes to the origin, the empty line included.
 
-    With a `variant` the negotiated codings go in the form that is in the key.
+    With a `variant` the negotiated codings go in the form that is in the key. `without` are the fields that the client
+    sent and the origin does not get, `more` are whole lines of our own.
     """
     cdef Wire wire = service.wire
-    cdef uint64_t without = HOP_BY_HOP | OURS_UPSTREAM
+    without |= HOP_BY_HOP | OURS_UPSTREAM
     wire.begin()
     wire.put_bytes(request.method)
     wire.put(b" ", 1)
@@ -110,30 +114,43 @@ cdef bytes origin_head(Service service, RequestHead request, bytes target, bytes
     wire.put_number(request.minor)
     wire.put_bytes(service.via)
     wire.put_bytes(forwarding)
+    wire.put_bytes(more)
     wire.put(b"\r\n", 2)
     return wire.take()
 
 
-cdef int put_end_to_end(Service service, ResponseHead response, uint64_t without) except -1:
-    """What a response says besides its representation metadata, and what a gateway adds."""
-    put_lines(service.wire, response.fields, HOP_BY_HOP | OURS_DOWNSTREAM | without)
-    put_date(service.wire, response.fields)
+cdef int put_end_to_end(Service service, Fields fields, int minor, uint64_t without) except -1:
+    """What a response in HTTP/1.minor says besides its representation metadata, and what a gateway adds."""
+    put_lines(service.wire, fields, HOP_BY_HOP | OURS_DOWNSTREAM | without)
+    put_date(service.wire, fields)
     service.wire.put(b"Via: 1.", 7)
-    service.wire.put_number(response.minor)
+    service.wire.put_number(minor)
     return service.wire.put_bytes(service.via)
 
 
+cdef Fields without_names(Fields fields, names):
+    """The fields without those of these names, given in lower case."""
+    if not names:
+        return fields
+    return Fields.of([line for line in fields.items() if line[0].lower() not in names])
+
+
 cdef bytes client_head(Service service, ResponseHead response, bytes key, bytes fate, int64_t length,
-                       bint chunked, bytes connection):
+                       bint chunked, bint unchanged, bytes connection):
     """The head of a response that comes from the origin, for the client.
 
     `key` is None where the method is not cacheable; `fate` is what Cache-Status says behind the name; `length` below 0:
-    no Content-Length; `connection` is a whole line or empty.
+    no Content-Length; `unchanged`: as 304; `connection` is a whole line or empty.
     """
     cdef Wire wire = service.wire
     cdef bytes age = response.fields.first(F_AGE)
-    put_status(wire, response)
-    put_end_to_end(service, response, 0)
+    cdef Fields fields = without_names(response.fields, service.stripped)
+    if unchanged:
+        wire.begin()
+        wire.put(b"HTTP/1.1 304 Not Modified\r\n", 27)
+    else:
+        put_status(wire, response)
+    put_end_to_end(service, fields, response.minor, REPRESENTATION if unchanged else 0)
     if age is not None:
         put_line(wire, b"Age", age)
     if length >= 0:
@@ -148,39 +165,76 @@ cdef bytes client_head(Service service, ResponseHead response, bytes key, bytes 
         wire.put(b"\r\n", 2)
     wire.put_bytes(service.cache_status)
     wire.put_bytes(fate)
+    if key is not None:
+        put_key(wire, key)
     wire.put(b"\r\n", 2)
     wire.put_bytes(connection)
     wire.put(b"\r\n", 2)
     return wire.take()
 
 
-cdef Entry stored_entry(Service service, bytes url, Variant variant, bytes key, ResponseHead response, bytes body,
-                        object storable, int64_t received_at):
-    """The response as it is stored, found `storable` (rfc9111).
+cdef int put_key(Wire wire, const char* key) except -1:
+    """The parameter of Cache-Status."""
+    wire.put(b'; key="', 7)
+    wire.put(key, KEY_SIZE)
+    return wire.put(b'"', 1)
 
-    Its head has the representation metadata first, so that a 304 is its end.
+
+cdef Entry stored_entry(Service service, bytes url, Variant variant, tuple selecting, bytes key, ResponseHead response,
+                        bytes body, tuple parts, int64_t length, object storable, int64_t received_at, tuple tags):
+    """The response as it is stored, found `storable` (rfc9111): whole with a `body`, else with `parts` of one.
+
+    Its head is that of the whole of `length` octets, and has the representation metadata first, so that a 304 is its
+    end.
     """
     cdef Wire wire = service.wire
     cdef Py_ssize_t validation
-    cdef Fields fields = response.fields
-    cdef int64_t born = received_at - storable.age
+    cdef Fields fields = without_names(response.fields, storable.excluded | service.stripped)
     cdef bytes last_modified = fields.first(F_LAST_MODIFIED)
-    put_status(wire, response)
-    put_lines(wire, fields, ~REPRESENTATION)
+    if response.status == 206:
+        wire.begin()
+        wire.put(b"HTTP/1.1 200 OK\r\n", 17)
+    else:
+        put_status(wire, response)
+    put_lines(wire, fields, ~REPRESENTATION | bit(F_CONTENT_RANGE))
     if response.status != 204:                          # RFC 9110 8.6
         wire.put(b"Content-Length: ", 16)
-        wire.put_number(PyBytes_GET_SIZE(body))
+        wire.put_number(length)
         wire.put(b"\r\n", 2)
     validation = wire.size
-    put_end_to_end(service, response, REPRESENTATION)
+    put_end_to_end(service, fields, response.minor, REPRESENTATION)
     wire.put(b"X-Cache: HIT\r\nX-Cache-Key: ", 27)
     wire.put_bytes(key)
     wire.put(b"\r\nAge: ", 7)
     if last_modified is not None and parse_http_date(last_modified, received_at) is None:
         last_modified = None
-    return Entry(url, variant, response.status, wire.take(), validation, body, fields.first(F_ETAG),
-                 last_modified, storable.must_revalidate, storable.date, born,
-                 born + storable.lifetime)
+    return Entry(url, variant, selecting, 200 if response.status == 206 else response.status, wire.take(), validation,
+                 body, parts, length, fields.first(F_ETAG), last_modified, storable, received_at, tags)
+
+
+cdef ResponseHead stored_head(Entry entry):
+    """A stored response's head as the origin sent it, but for what connections and we made of it."""
+    return rebuilt_head(entry, origin_lines(entry), entry.length)
+
+
+cdef ResponseHead rebuilt_head(Entry entry, list lines, int64_t length):
+    """A head with the stored status and these lines, for `length` octets of content."""
+    cdef list text = [entry.head[:entry.head.index(b"\r\n")]]
+    text += [b"%b: %b" % line for line in lines]
+    if entry.status != 204:
+        text.append(b"Content-Length: %d" % length)
+    return parse_response(b"\r\n".join(text) + b"\r\n\r\n")
+
+
+cdef list origin_lines(Entry entry):
+    """The stored lines as they came, without those that we write."""
+    cdef list lines = parse_response(entry.head + b"0\r\n\r\n").fields.items()
+    cdef list found = [line for line in lines if line[0].lower() not in OURS_STORED]
+    cdef Py_ssize_t at = len(found) - 1
+    while at >= 0 and found[at][0].lower() != b"via":
+        at -= 1
+    del found[at:at + 1]                                # the last Via is ours
+    return found
 
 
 cdef int put_stored(Wire wire, Entry entry, bint not_modified) except -1:
@@ -192,12 +246,11 @@ cdef int put_stored(Wire wire, Entry entry, bint not_modified) except -1:
     return wire.put(<const char*>entry.head + entry.validation, PyBytes_GET_SIZE(entry.head) - entry.validation)
 
 
-cdef bytes hit_head(Service service, Entry entry, int64_t now, bint not_modified, bytes fate, bytes connection):
-    """The head that answers from the store; `fate` is what Cache-Status says behind the name, before the ttl."""
+cdef int put_hit_tail(Service service, Entry entry, int64_t now, bytes fate, bytes detail, bytes connection) except -1:
+    """What stands behind "Age: " of a stored head; `fate` and `detail` are parameters of Cache-Status."""
     cdef Wire wire = service.wire
     cdef int64_t age = now - entry.born
     cdef int64_t left = entry.fresh_until - now
-    put_stored(wire, entry, not_modified)
     wire.put_number(age if age > 0 else 0)
     wire.put(b"\r\n", 2)
     wire.put_bytes(service.cache_status)
@@ -207,10 +260,50 @@ cdef bytes hit_head(Service service, Entry entry, int64_t now, bint not_modified
         wire.put(b"-", 1)
         left = -left
     wire.put_number(left)
+    put_key(wire, key_of(entry))
+    wire.put_bytes(detail)
     wire.put(b"\r\n", 2)
     wire.put_bytes(connection)
+    return wire.put(b"\r\n", 2)
+
+
+cdef const char* key_of(Entry entry) noexcept:
+    return <const char*>entry.head + PyBytes_GET_SIZE(entry.head) - KEY_FROM_END
+
+
+cdef bytes hit_head(Service service, Entry entry, int64_t now, bint not_modified, bytes fate, bytes detail,
+                    bytes connection):
+    """The head that answers from the store."""
+    put_stored(service.wire, entry, not_modified)
+    put_hit_tail(service, entry, now, fate, detail, connection)
+    return service.wire.take()
+
+
+cdef bytes partial_head(Service service, Entry entry, int64_t now, list lines, int64_t length, bytes fate, bytes detail,
+                        bytes connection):
+    """The head of a 206 from the store; `lines` are the metadata of its content, which has `length` octets."""
+    cdef Wire wire = service.wire
+    wire.begin()
+    wire.put(b"HTTP/1.1 206 Partial Content\r\n", 30)
+    for name, value in lines:
+        put_line(wire, name, value)
+    wire.put(b"Content-Length: ", 16)
+    wire.put_number(length)
     wire.put(b"\r\n", 2)
+    wire.put(<const char*>entry.head + entry.validation, PyBytes_GET_SIZE(entry.head) - entry.validation)
+    put_hit_tail(service, entry, now, fate, detail, connection)
     return wire.take()
+
+
+cdef list metadata(Entry entry):
+    """The lines of a stored head that describe its representation, as (name, value)."""
+    cdef list lines = entry.head[:entry.validation].split(b"\r\n")[1:]
+    cdef list found = []
+    for line in lines:
+        name, colon, value = line.partition(b": ")
+        if colon and name != b"Content-Length":
+            found.append((name, value))
+    return found
 
 
 cdef list hit_message(Service service, Entry entry, int64_t now, bint not_modified, bint is_head):
@@ -221,6 +314,7 @@ cdef list hit_message(Service service, Entry entry, int64_t now, bint not_modifi
     wire.put_number(now - entry.born if now > entry.born else 0)
     wire.put_bytes(service.hit_status)
     wire.put_number(entry.fresh_until - now)
+    put_key(wire, key_of(entry))
     wire.put(b"\r\n\r\n", 4)
     if not_modified or is_head:
         return [wire.take()]
@@ -230,8 +324,9 @@ cdef list hit_message(Service service, Entry entry, int64_t now, bint not_modifi
     return [wire.take()]
 
 
-cdef bytes own_response(Service service, int status, bytes reason, bytes text, bytes more, bint is_head, bint close):
-    """A short plain answer of the proxy's own; `more` holds whole field lines."""
-    return b"HTTP/1.1 %d %b\r\nDate: %b\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n%b%b\r\n%b" % (
-        status, reason, format_http_date(time(NULL)), len(text), more,
+cdef bytes own_response(Service service, int status, bytes reason, bytes text, bytes more, bint is_head, bint close,
+                        bytes content_type=b"text/plain"):
+    """A short answer of the proxy's own; `more` holds whole field lines."""
+    return b"HTTP/1.1 %d %b\r\nDate: %b\r\nContent-Type: %b\r\nContent-Length: %d\r\n%b%b\r\n%b" % (
+        status, reason, format_http_date(time(NULL)), content_type, len(text), more,
         b"Connection: close\r\n" if close else b"", b"" if is_head else text)

@@ -24,6 +24,7 @@ from caching_proxy.http.fields cimport (
     F_IF_MODIFIED_SINCE, F_IF_NONE_MATCH, F_IF_RANGE, F_IF_UNMODIFIED_SINCE, F_PRAGMA, F_RANGE,
     F_X_HTTP_METHOD, F_X_HTTP_METHOD_OVERRIDE, F_X_METHOD_OVERRIDE, FieldId, Span, bit,
 )
+from caching_proxy.http.grammar cimport equals_lower
 from caching_proxy.http.head cimport (
     BAD_LINE, NEED_MORE, SPANS, RequestHead, Scan, find_head_end, parse_request, plain_request, scan_request_head,
 )
@@ -184,7 +185,7 @@ cdef class ClientConnection(Client):
         """The answer to a plain request where the memory tier has a fresh entry for it, else None."""
         cdef Service service = self.service
         cdef const char* text = PyBytes_AS_STRING(data)
-        cdef Variant variant = service.variants.plain
+        cdef Variant variant = service.cache.variants.plain
         cdef Py_ssize_t prefix = PyBytes_GET_SIZE(service.prefix)
         cdef int64_t now = time(NULL)
         cdef bint not_modified = False
@@ -201,14 +202,16 @@ cdef class ClientConnection(Client):
         url = PyBytes_FromStringAndSize(NULL, prefix + scan.target_size)
         memcpy(PyBytes_AS_STRING(url), PyBytes_AS_STRING(service.prefix), prefix)
         memcpy(PyBytes_AS_STRING(url) + prefix, text + scan.target, scan.target_size)
-        entry = service.memory.find(url, variant)
-        if entry is None or now >= entry.fresh_until:
+        entry = service.cache.memory.find(url, variant)
+        if entry is None or now >= entry.fresh_until or entry.no_cache or entry.body is None:
+            return None
+        if entry.selecting is not None and not surely_selected(entry, text, scan):
             return None
         if scan.seen & CONDITIONS:
             not_modified = surely_unchanged(entry, text, scan)
             if not not_modified:
                 return None
-        service.memory.touch(entry)
+        service.cache.memory.touch(entry)
         service.requests += 1
         service.hits += 1
         if service.access_log is not None:
@@ -297,8 +300,8 @@ cdef class ClientConnection(Client):
             self.deadline = 0
             self.window = 0
             body.finish()
-        elif body.reader is not None:
-            body.reader.wake()
+        else:
+            body.wake()
         return at
 
     cdef hold(self, bytes data):
@@ -519,7 +522,25 @@ cdef Variant find_variant(Service service, const char* text, Scan* scan):
             size += span.value_size + 1
         raw[size] = c"\n"
         size += 1
-    return service.variants.find(PyBytes_FromStringAndSize(raw, size))
+    return service.cache.variants.find(PyBytes_FromStringAndSize(raw, size))
+
+
+cdef bint surely_selected(Entry entry, const char* text, Scan* scan) except -1:
+    """Whether the request has the very values that Vary adds to the key; anything less plain is request_path's."""
+    cdef bytes name, value
+    cdef Span* span
+    cdef int at, lines
+    for name, value in entry.selecting:
+        lines = 0
+        for at in range(scan.count):
+            span = &SPANS[at]
+            if span.name_size == PyBytes_GET_SIZE(name) and equals_lower(text + span.name, name, span.name_size):
+                lines += 1
+                if value is None or value != text[span.value:span.value + span.value_size]:
+                    return False
+        if lines != (0 if value is None else 1):
+            return False
+    return True
 
 
 cdef bint surely_unchanged(Entry entry, const char* text, Scan* scan) except -1:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 import sys
+from collections.abc import Sequence
 
 from caching_proxy.proxy_server import http1, listeners
 from caching_proxy.proxy_server.access_log import AccessLog
@@ -119,6 +120,21 @@ class ProxyServer:
     def clear(self) -> int:
         """Drop every stored response; how many there were."""
         return self._service.clear()
+
+    def purge(
+        self,
+        *,
+        url: str | None = None,
+        prefix: str | None = None,
+        tags: Sequence[str] = (),
+        group: str | None = None,
+        soft: bool = False,
+    ) -> int:
+        """Drop what one of these names, or make it stale (`soft`); how many responses it was.
+
+        `url` and `prefix` are a path with its query, or an absolute URL.
+        """
+        return self._service.purge(url=url, prefix=prefix, tags=tags, group=group, soft=soft)
 
 
 def _client_limit(settings: Settings) -> int:

@@ -1,54 +1,76 @@
 """The way of a request, top to bottom: read `answer` first.
 
-admit -> find_key -> lookup and judge -> fetch (which stores what it brings) -> respond. The hit lane in http1.pyx is
-the same way, short-cut.
+admit -> find_key -> find_stored (lookup and judge) -> find_fetch (which stores what it brings) -> respond. The hit lane
+in http1.pyx is the same way, short-cut.
 """
 
 from cpython.bytes cimport PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint64_t
 from libc.time cimport time
 
-from caching_proxy.cache_manager.cache_key cimport key_digest
+from caching_proxy.cache_manager.cache_key cimport Variant, key_digest
 from caching_proxy.cache_manager.entry cimport Entry
-from caching_proxy.cache_manager.fill cimport Fill
 from caching_proxy.http.fields cimport (
-    F_ACCEPT, F_ACCEPT_ENCODING, F_ACCEPT_LANGUAGE, F_CACHE_CONTROL, F_IF_MODIFIED_SINCE, F_IF_NONE_MATCH,
-    F_PRAGMA, F_RANGE, F_X_HTTP_METHOD, F_X_HTTP_METHOD_OVERRIDE, F_X_METHOD_OVERRIDE, Fields, bit,
+    F_ACCEPT, F_ACCEPT_ENCODING, F_ACCEPT_LANGUAGE, F_AUTHORIZATION, F_CACHE_CONTROL, F_CONTENT_LANGUAGE, F_FORWARDED,
+    F_IF_MATCH, F_IF_RANGE, F_IF_UNMODIFIED_SINCE, F_PRAGMA, F_RANGE, F_VARY, F_VIA, F_X_FORWARDED_FOR,
+    F_X_HTTP_METHOD, F_X_HTTP_METHOD_OVERRIDE, F_X_METHOD_OVERRIDE, F_X_REAL_IP, Fields, bit,
 )
-from caching_proxy.http.head cimport RequestHead, ResponseHead
+from caching_proxy.http.head cimport RequestHead
 from caching_proxy.proxy_server.exchange cimport Client, Exchange
 from caching_proxy.proxy_server.fetch cimport Fetch
-from caching_proxy.proxy_server.heads cimport client_head, hit_head, origin_head, own_response
+from caching_proxy.proxy_server.heads cimport stored_head
+from caching_proxy.proxy_server.responding cimport (
+    begin_response, part_answers, refuse, relay_interims, respond_own, respond_stored, send_more,
+)
 from caching_proxy.proxy_server.service cimport Service
 
 from caching_proxy.cache_manager.rfc9111.directives import NO_DIRECTIVES, request_directives
 from caching_proxy.cache_manager.rfc9111.invalidation import SAFE_METHODS, invalidated_targets
-from caching_proxy.cache_manager.rfc9111.reuse import Reuse, judge_miss, judge_reuse
+from caching_proxy.cache_manager.rfc9111.reuse import Reuse, judge_miss, judge_reuse, may_serve_on_error
+from caching_proxy.cache_manager.rfc9111.storable import NotStorable, Storable
+from caching_proxy.cache_manager.rfc9111.vary import choose_by_language, selecting_values
+from caching_proxy.cache_manager.tags import invalidated_groups, requested_tags
 from caching_proxy.http import problems
-from caching_proxy.http.conditional import not_modified
 from caching_proxy.http.forwarding import forwarding_lines, told_scheme
 from caching_proxy.http.problems import OriginFailed, RequestRefused
+from caching_proxy.http.ranges import missing, strong_validator
 from caching_proxy.http.target import normalise_target, split_absolute
 
-cdef object MISS = Reuse.MISS
+cdef enum:
+    OFFERED_MAX = 16          # entity tags of other variants that a request carries
+
+cdef object FRESH = Reuse.FRESH
+cdef object STALE_ALLOWED = Reuse.STALE_ALLOWED
+cdef object STALE_WHILE_REVALIDATE = Reuse.STALE_WHILE_REVALIDATE
 cdef object STALE = Reuse.STALE
+cdef object MISS = Reuse.MISS
 cdef object PASS = Reuse.PASS
 cdef object UNSATISFIABLE = Reuse.UNSATISFIABLE
-cdef tuple FROM_STORE = (Reuse.FRESH, Reuse.STALE_ALLOWED)
-# With one of these an origin may take a GET for another method.
-cdef uint64_t METHOD_OVERRIDE = bit(F_X_HTTP_METHOD) | bit(F_X_HTTP_METHOD_OVERRIDE) | bit(F_X_METHOD_OVERRIDE)
+# With one of these an origin may take a GET for another method; preconditions are the origin's to judge.
+cdef uint64_t NOT_FROM_STORE = (bit(F_X_HTTP_METHOD) | bit(F_X_HTTP_METHOD_OVERRIDE) | bit(F_X_METHOD_OVERRIDE)
+                                | bit(F_IF_MATCH) | bit(F_IF_UNMODIFIED_SINCE))
+# What tells that somebody else's request is passed on.
+cdef uint64_t FORWARDED = bit(F_X_FORWARDED_FOR) | bit(F_FORWARDED) | bit(F_VIA) | bit(F_X_REAL_IP)
 cdef frozenset ERRORS = frozenset((500, 502, 503, 504))     # RFC 5861 4
-# What Cache-Status (RFC 9211) says of each verdict that leads to the origin.
+# What Cache-Status (RFC 9211) says of each verdict.
 cdef dict FATES = {
-    Reuse.MISS: b"; fwd=uri-miss",
-    Reuse.STALE: b"; fwd=stale",
+    FRESH: b"; hit",
+    STALE_ALLOWED: b"; hit",
+    STALE_WHILE_REVALIDATE: b"; hit",
+    MISS: b"; fwd=uri-miss",
+    STALE: b"; fwd=stale",
     Reuse.REFUSED: b"; fwd=request",
-    Reuse.PASS: b"; fwd=request",
+    PASS: b"; fwd=request",
+}
+cdef dict DETAILS = {
+    FRESH: b"",
+    STALE_ALLOWED: b'; detail="max-stale"',
+    STALE_WHILE_REVALIDATE: b'; detail="stale-while-revalidate"',
 }
 cdef bytes FATE_METHOD = b"; fwd=method"
 cdef bytes FATE_BYPASS = b"; fwd=bypass"
-cdef bytes CONNECTION_CLOSE = b"Connection: close\r\n"
-cdef bytes CONNECTION_KEEP = b"Connection: keep-alive\r\n"
+cdef bytes FATE_PARTIAL = b"; fwd=partial"
+cdef bytes FATE_VARY = b"; fwd=vary-miss"
 
 
 cdef object set_out(Exchange exchange):
@@ -58,40 +80,49 @@ cdef object set_out(Exchange exchange):
 
 async def answer(Exchange x):
     """The way of a request."""
-    cdef Entry entry = None
-    cdef Fetch fetch
-    cdef object verdict
     try:
         admit(x)
-        find_key(x)
-        if x.variant is not None and x.body is None:
-            entry = x.service.memory.find(x.url, x.variant)
-        verdict = judge(x, entry)
-        if verdict in FROM_STORE:
-            respond_stored(x, entry, b"; hit")
+        if x.request.method == b"PURGE":
+            purge(x)
             return
-        if verdict is UNSATISFIABLE:
+        find_key(x)
+        find_stored(x)
+        if x.verdict in DETAILS:
+            if x.verdict is STALE_WHILE_REVALIDATE:
+                revalidate_behind(x)
+            count_stale(x)
+            respond_stored(x, x.entry, FATES[x.verdict], DETAILS[x.verdict])
+            return
+        if x.verdict is UNSATISFIABLE:
             raise RequestRefused(problems.ONLY_IF_CACHED)
 
-        fetch = begin_fetch(x, verdict)
-        while not fetch.opened and fetch.error is None:
-            relay_interims(x)
-            await x.changed()
-            if x.client.gone:
-                return
-        if may_be_stale(x, entry, verdict):
-            respond_stored(x, entry, stale_fate(fetch))
+        find_fetch(x)
+        while True:
+            while not x.fetch.opened and x.fetch.error is None:
+                relay_interims(x)
+                await x.changed()
+                if x.client.gone:
+                    return
+            if not is_released(x):
+                break
+            go_alone(x)
+        if may_be_stale(x):
+            x.service.stale += 1
+            respond_stored(x, x.entry, fate_of(x), stale_detail(x.fetch))
             return
-        if fetch.error is not None:
-            raise fetch.error
+        if x.fetch.error is not None:
+            raise x.fetch.error
         relay_interims(x)
         invalidate(x)
-        begin_response(x, fate_of(x, verdict))
+        if x.fetch.confirmed is not None:
+            respond_stored(x, x.fetch.confirmed, fate_of(x) + b"; fwd-status=304", b"")
+            return
+        begin_response(x, fate_of(x) + outcome(x.fetch))
         while not x.ended:
             await x.changed()
             if x.client.gone:
                 return
-            if fetch.fill.error is not None:
+            if x.fetch.fill.error is not None:
                 x.broken = True
                 return
             if x.client.writable:
@@ -100,7 +131,7 @@ async def answer(Exchange x):
         refuse(x, refused.problem, b"")
     except OriginFailed as failed:
         x.service.origin_failures += 1
-        refuse(x, failed.problem, fate_of(x, verdict))
+        refuse(x, failed.problem, fate_of(x))
     except Exception:
         refuse(x, problems.INTERNAL, b"")
         raise
@@ -168,6 +199,29 @@ cdef local_authorities(Client client):
     return [b"%b:%d" % (name, address[1]) for name in names] + (names if address[1] == 80 else [])
 
 
+# -- purging
+
+
+cdef purge(Exchange x):
+    """Purge the target, or the tags that the request names; the answer says how many stored responses it was.
+
+    A request that came through somebody else is not one of the networks that --purge-from names.
+    """
+    cdef Fields fields = x.request.fields
+    cdef Service service = x.service
+    cdef int64_t number
+    if x.client.peer not in service.purgers or fields.seen & FORWARDED:
+        raise RequestRefused(problems.PURGE_REFUSED)
+    soft = fields.combined(b"soft-purge") == b"1"
+    tags = requested_tags(fields, service.cache.tag_fields)
+    if tags:
+        number = service.purge_tags(tags, soft)
+    else:
+        number = service.purge_target(x.target, x.host, soft)
+    receipt = b'{"purged": %d, "soft": %b}\n' % (number, b"true" if soft else b"false")
+    respond_own(x, 200, b"OK", receipt, b"Cache-Control: no-store\r\n", b"application/json")
+
+
 # -- key, lookup, judge
 
 
@@ -180,43 +234,169 @@ cdef find_key(Exchange x):
         x.host = x.host.lower()
     x.url = x.service.url(x.target, x.host, x.scheme)
     if x.request.method == b"GET" or x.request.method == b"HEAD":
-        x.variant = x.service.variants.of(
+        x.variant = x.service.cache.variants.of(
             fields.joined(F_ACCEPT), fields.joined(F_ACCEPT_ENCODING), fields.joined(F_ACCEPT_LANGUAGE))
 
 
-cdef judge(Exchange x, Entry entry):
-    """What to do with the request, by RFC 9111 4 and 5.2.1."""
+cdef find_stored(Exchange x):
+    """What is stored for the request, and what to do with it, by RFC 9111 4 and 5.2.1."""
     cdef Fields fields = x.request.fields
-    cdef object wanted = NO_DIRECTIVES
-    if x.variant is None or x.body is not None or fields.seen & METHOD_OVERRIDE:
-        return PASS
-    if fields.has(F_CACHE_CONTROL) or fields.has(F_PRAGMA):
-        wanted = request_directives(fields)
-    if entry is None:
-        return MISS if wanted is NO_DIRECTIVES else judge_miss(wanted)
-    if fields.has(F_RANGE):
-        return PASS
-    return judge_reuse(wanted, entry.fresh_until - entry.born, time(NULL) - entry.born, entry.must_revalidate)
+    cdef Entry entry
+    x.wanted = NO_DIRECTIVES
+    if x.variant is None or x.body is not None or fields.seen & NOT_FROM_STORE:
+        x.verdict = PASS
+        return
+    if x.service.obeys_clients and (fields.has(F_CACHE_CONTROL) or fields.has(F_PRAGMA)):
+        x.wanted = request_directives(fields)
+    entry = x.service.cache.memory.select(x.url, x.variant, fields)
+    if entry is None and x.variant.accept_language is not None:
+        entry = chosen_by_language(x)
+    if entry is not None:
+        x.verdict = judged(entry, x.wanted)
+        if entry.parts is None or part_answers(x, entry):
+            x.entry = entry
+            return
+        if x.verdict is FRESH:
+            x.partial = entry
+    x.verdict = MISS if x.wanted is NO_DIRECTIVES else judge_miss(x.wanted)
+    x.varies = x.service.cache.memory.holds(x.url)
+
+
+cdef object judged(Entry entry, object wanted):
+    """The verdict on a stored response."""
+    return judge_reuse(wanted, entry.fresh_until - entry.born, time(NULL) - entry.born, entry.must_revalidate,
+                       entry.no_cache, entry.stale_while_revalidate)
+
+
+cdef Entry chosen_by_language(Exchange x):
+    """Of the fresh variants that differ in language alone, the one that the origin would choose (RFC 9110 12.5.4)."""
+    cdef Entry entry
+    cdef Variant variant = x.variant
+    cdef Fields head
+    cdef list entries = []
+    cdef list known = []
+    for entry in x.service.cache.memory.of_url(x.url):
+        if entry.variant.accept != variant.accept or entry.variant.accept_encoding != variant.accept_encoding:
+            continue
+        if entry.selecting is not None or entry.status != 200 or judged(entry, NO_DIRECTIVES) is not FRESH:
+            continue
+        head = stored_head(entry).fields
+        if b"accept-language" in (head.joined(F_VARY) or b"").lower():
+            entries.append(entry)
+            known.append((head.joined(F_CONTENT_LANGUAGE), entry.variant.accept_language))
+    chosen = choose_by_language(variant.accept_language, known) if known else None
+    return None if chosen is None else entries[chosen]
+
+
+cdef count_stale(Exchange x):
+    if x.verdict is not FRESH:
+        x.service.stale += 1
 
 
 # -- fetch
 
 
-cdef Fetch begin_fetch(Exchange x, object verdict):
-    cdef Fetch fetch = Fetch(
-        x.service, x.request, origin_head(x.service, x.request, x.target, x.host, x.variant, forwarding(x)), x.body)
+cdef find_fetch(Exchange x):
+    """Join the fetch for the same that is under way, or begin one."""
+    cdef Fetch leader
+    cdef bytes sharing = sharing_key(x)
+    if sharing is not None and x.wanted is NO_DIRECTIVES:
+        leader = x.service.cache.coalescing.leader(sharing)
+        if leader is not None and is_joinable(x, leader):
+            x.fetch = leader
+            x.follows = True
+            x.key = leader.key
+            x.service.misses += 1
+            x.service.collapsed += 1
+            leader.orphan = False
+            leader.fill.join(x)
+            return
+    begin_fetch(x, sharing, True)
+
+
+cdef bytes sharing_key(Exchange x):
+    """What requests have in common that may share a fetch; None for one that goes alone."""
+    cdef Fields fields = x.request.fields
+    cdef bytes key
+    if x.verdict is PASS or x.request.method != b"GET" or fields.has(F_AUTHORIZATION):
+        return None
+    key = x.service.cache.sharing_key(x.url, x.variant, fields)
+    if fields.has(F_RANGE):
+        key = b"%b\0%b\0%b" % (key, fields.joined(F_RANGE), fields.joined(F_IF_RANGE) or b"")
+    return key
+
+
+cdef bint is_joinable(Exchange x, Fetch leader) except -1:
+    if leader.error is not None or leader.fill.dropped:
+        return False
+    return not leader.opened or (leader.fill.keep and is_for(x, leader))
+
+
+cdef bint is_for(Exchange x, Fetch fetch) except -1:
+    """Whether the response selects this request as well, by its Vary (RFC 9111 4.1)."""
+    cdef tuple selecting = fetch.selecting if fetch.confirmed is None else fetch.confirmed.selecting
+    if selecting is None:
+        return True
+    return selecting_values(tuple([name for name, _ in selecting]), x.request.fields) == selecting
+
+
+cdef bint is_released(Exchange x) except -1:
+    """Whether the fetch of another's does not serve this request."""
+    if not x.follows or may_be_stale(x):
+        return False
+    return x.fetch.error is not None or not x.fetch.shareable or not is_for(x, x.fetch)
+
+
+cdef go_alone(Exchange x):
+    x.fetch.reader_left(x)
+    x.follows = False
+    begin_fetch(x, None, True)
+
+
+cdef revalidate_behind(Exchange x):
+    """RFC 5861 3: one fetch in the background, for all who are answered with the stale response meanwhile."""
+    cdef bytes sharing = sharing_key(x)
+    if sharing is not None and x.service.cache.coalescing.leader(sharing) is None:
+        begin_fetch(x, sharing, False)
+
+
+cdef begin_fetch(Exchange x, bytes sharing, bint reads):
+    """Send the request to the origin; without `reads` in the background."""
+    cdef Fetch fetch = Fetch(x.service, x.request, x.target, x.host, forwarding(x), x.variant, x.body)
     if x.variant is not None:
         x.key = key_digest(x.url, x.variant)
-        x.service.misses += 1
-        if verdict is not PASS and x.service.memory.limit:
+        if x.verdict is not PASS and x.service.cache.memory.limit:
+            fetch.stores = True
+            fetch.sharing = sharing
             fetch.url = x.url
-            fetch.variant = x.variant
             fetch.key = x.key
+            fetch.site = x.service.site(x.host, x.scheme)
+            fetch.stands_in = stands_in(x)
+            offer(x, fetch)
     x.service.origin_requests += 1
-    x.fetch = fetch
-    fetch.fill.reader = x
+    if reads:
+        x.service.misses += x.variant is not None
+        x.fetch = fetch
+        fetch.fill.join(x)
+    else:
+        fetch.stays = True
     fetch.start(fetch.run())
-    return fetch
+
+
+cdef offer(Exchange x, Fetch fetch):
+    """Tell the origin what is stored already, so that it need not send that (RFC 9111 4.3.1)."""
+    cdef Entry entry
+    if x.partial is not None and not x.request.fields.has(F_RANGE) and strong_validator(x.partial.etag, x.partial.last_modified, x.partial.date):
+        held = [(first, first + len(octets) - 1) for first, octets in x.partial.parts]
+        fetch.partial = x.partial
+        fetch.rest = missing(held, x.partial.length)
+    elif x.entry is not None:
+        fetch.offered = [x.entry] if x.entry.etag or x.entry.last_modified else None
+    elif not x.request.fields.has(F_RANGE):
+        fetch.offered = [
+            entry for entry in x.service.cache.memory.of_url(x.url)
+            if entry.parts is None and entry.status == 200 and entry.etag and not entry.etag.startswith(b"W/")
+            and entry.variant.accept_encoding == x.variant.accept_encoding][:OFFERED_MAX]
 
 
 cdef bytes forwarding(Exchange x):
@@ -232,36 +412,16 @@ cdef bytes forwarding(Exchange x):
     return lines
 
 
-cdef relay_interims(Exchange x):
-    """Pass on 1xx responses (RFC 9110 15.2), but not to HTTP/1.0 clients."""
-    cdef ResponseHead interim
-    while x.fetch.interims:
-        interim = x.fetch.interims.pop(0)
-        if x.request.minor == 0 or x.client.gone or (interim.status == 100 and not awaits_continue(x)):
-            continue
-        x.continued = x.continued or interim.status == 100
-        x.client.send(interim_head(interim), [])
-
-
-cdef bint awaits_continue(Exchange x) except -1:
-    return x.request.expects_continue and not x.continued and x.body.size == 0
-
-
-cdef bytes interim_head(ResponseHead interim):
-    lines = [b"HTTP/1.1 %d %b" % (interim.status, interim.reason)]
-    lines += [b"%b: %b" % (name, value) for name, value in interim.fields.items()
-              if name.lower() not in (b"connection", b"content-length", b"transfer-encoding", b"keep-alive")]
-    return b"\r\n".join(lines) + b"\r\n\r\n"
-
-
 cdef invalidate(Exchange x):
-    """RFC 9111 4.4: what an unsafe method touched is no longer stored."""
+    """RFC 9111 4.4, RFC 9875 3: what an unsafe method touched is no longer stored."""
     cdef Service service = x.service
-    if x.request.method in SAFE_METHODS:
+    cdef Fields response = x.fetch.head.fields
+    if x.request.method in SAFE_METHODS or x.fetch.head.status >= 400:
         return
-    for target in invalidated_targets(x.request.method, x.fetch.head.status, x.target, x.fetch.head.fields,
-                                      own_origins(x)):
-        service.invalidate(service.url(target, x.host, x.scheme))
+    for target in invalidated_targets(x.request.method, x.fetch.head.status, x.target, response, own_origins(x)):
+        service.cache.invalidate(service.url(target, x.host, x.scheme))
+    for group in invalidated_groups(response):
+        service.cache.purge_group(service.site(x.host, x.scheme), group, False)
 
 
 cdef own_origins(Exchange x):
@@ -273,139 +433,56 @@ cdef own_origins(Exchange x):
     return names
 
 
-cdef bint may_be_stale(Exchange x, Entry entry, object verdict) except -1:
+cdef bint may_be_stale(Exchange x) except -1:
     """Whether the origin failed and a stale response answers instead (RFC 5861 4, RFC 9111 4.2.4)."""
     cdef Fetch fetch = x.fetch
-    if verdict is not STALE or entry.must_revalidate:
-        return False
-    if time(NULL) - entry.fresh_until > x.service.stale_if_error:
+    if fetch.contradicted or not stands_in(x):
         return False
     if fetch.error is not None:
-        return isinstance(fetch.error, OriginFailed)
+        if not isinstance(fetch.error, OriginFailed):
+            return False
+        return True
     return fetch.head.status in ERRORS
 
 
-cdef bytes stale_fate(Fetch fetch):
-    if fetch.error is None:
-        return b"; fwd=stale; fwd-status=%d" % fetch.head.status
-    return b'; fwd=stale; detail="%b"' % fetch.error.problem.detail.encode()
+cdef bint stands_in(Exchange x) except -1:
+    """Whether what is stored may answer where the origin cannot."""
+    if x.entry is None or x.wanted.no_cache:
+        return False
+    return may_serve_on_error(time(NULL) - x.entry.fresh_until, x.entry.must_revalidate, x.entry.stale_if_error,
+                              x.service.cache.stale_if_error)
 
 
-# -- respond
+# -- what Cache-Status says
 
 
-cdef respond_stored(Exchange x, Entry entry, bytes fate):
-    """Answer from the store, with 304 where the client has it already (RFC 9110 13.2.2)."""
-    cdef Fields fields = x.request.fields
-    cdef int64_t now = time(NULL)
-    cdef bint unchanged = False
-    cdef bytes head
-    x.service.hits += 1
-    x.hit = True
-    x.service.memory.touch(entry)
-    if (fields.has(F_IF_NONE_MATCH) or fields.has(F_IF_MODIFIED_SINCE)) and entry.status == 200:
-        unchanged = not_modified(fields, entry.etag, entry.last_modified, entry.date, now)
-    head = hit_head(x.service, entry, now, unchanged, fate, connection_line(x))
-    x.status = 304 if unchanged else entry.status
-    if unchanged or x.request.method == b"HEAD":
-        send(x, head, [])
-    else:
-        send(x, head, [entry.body])
-
-
-cdef bytes fate_of(Exchange x, object verdict):
-    """What Cache-Status says of a request that went to the origin."""
+cdef bytes fate_of(Exchange x):
+    """Why the request went to the origin."""
+    cdef bytes fate
     if x.variant is None:
         return FATE_METHOD
-    if x.body is not None or x.request.fields.has(F_RANGE):
+    if x.body is not None:
         return FATE_BYPASS
-    return FATES.get(verdict, FATE_BYPASS)
+    if x.partial is not None:
+        fate = FATE_PARTIAL
+    elif x.varies and x.verdict is MISS:
+        fate = FATE_VARY
+    else:
+        fate = FATES.get(x.verdict, FATE_BYPASS)
+    return fate + b"; collapsed" if x.follows else fate
 
 
-cdef bytes connection_line(Exchange x):
-    """RFC 9112 9.3. A request that has not come whole leaves nothing that the next one could start behind."""
-    if x.service.draining or (x.body is not None and not x.body.complete):
-        x.keep_alive = False
-    if not x.keep_alive:
-        return CONNECTION_CLOSE
-    return CONNECTION_KEEP if x.request.minor == 0 else b""
+cdef bytes outcome(Fetch fetch):
+    """What became of the response in the store."""
+    cdef bytes told = b"; fwd-status=206" if fetch.combined else b""
+    if isinstance(fetch.storable, NotStorable):
+        return told + b"; detail=" + fetch.storable.value
+    if fetch.stored or fetch.fill.keep:
+        return b"%b; ttl=%d; stored" % (told, fetch.storable.lifetime - fetch.storable.age)
+    return told
 
 
-cdef begin_response(Exchange x, bytes fate):
-    """Send the head, and what of the body has come."""
-    cdef ResponseHead head = x.fetch.head
-    cdef Fill fill = x.fetch.fill
-    cdef int64_t length = head.content_length
-    cdef bint bodiless = x.fetch.is_head or head.status == 204 or head.status == 304
-    cdef bint chunked = False
-    x.status = head.status
-    if bodiless:
-        if not x.fetch.is_head:
-            length = -1
-    elif length < 0 and fill.complete:
-        length = fill.size
-    elif length < 0:
-        chunked = x.request.minor == 1
-        if not chunked:
-            x.keep_alive = False
-    if x.fetch.fill.keep or x.fetch.stored:
-        fate += b"; stored"
-    x.chunked = chunked
-    out = client_head(x.service, head, x.key, fate, length, chunked, connection_line(x))
-    send(x, out, framed(x, fill.take(), fill.complete))
-
-
-cdef send_more(Exchange x):
-    cdef list chunks = x.fetch.fill.take()
-    if chunks or x.fetch.fill.complete:
-        send(x, None, framed(x, chunks, x.fetch.fill.complete))
-
-
-cdef list framed(Exchange x, list chunks, bint last):
-    """The chunks in the framing that the client's response has (RFC 9112 7.1)."""
-    cdef bytes chunk
-    cdef list out = []
-    x.ended = last
-    if not x.chunked:
-        return chunks
-    for chunk in chunks:
-        out.append(b"%x\r\n" % PyBytes_GET_SIZE(chunk))
-        out.append(chunk)
-        out.append(b"\r\n")
-    if last:
-        out.append(b"0\r\n\r\n")
-    return out
-
-
-cdef send(Exchange x, bytes head, list chunks):
-    cdef bytes chunk
-    if head is not None:
-        x.begun = True
-    for chunk in chunks:
-        x.sent += PyBytes_GET_SIZE(chunk)
-    x.client.send(head, chunks)
-
-
-cdef refuse(Exchange x, object problem, bytes fate):
-    """Answer with a problem of ours; when a response has begun already, cut it."""
-    if x.begun:
-        x.broken = True
-        return
-    if x.client.gone:
-        return
-    x.status = problem.status
-    x.service.refused += 1
-    if not fate and problem.status >= 400:
-        x.keep_alive = False
-    connection = connection_line(x)
-    text = problem.detail.encode()
-    more = b'%b%b; detail="%b"\r\n%b' % (x.service.cache_status, fate, text, connection)
-    if x.variant is not None and x.key is None:
-        x.key = key_digest(x.url, x.variant)
-    if x.key is not None:
-        more = b"X-Cache: MISS\r\nX-Cache-Key: %b\r\n%b" % (x.key, more)
-    if problem.status in (200, 405):
-        more = b"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n" + more
-    body = b"%d %b: %b\n" % (problem.status, problem.reason.encode(), text)
-    send(x, own_response(x.service, problem.status, problem.reason.encode(), body, more,
-                         x.request.method == b"HEAD", False), [])
+cdef bytes stale_detail(Fetch fetch):
+    if fetch.error is None:
+        return b"; fwd-status=%d" % fetch.head.status
+    return b'; detail="%b"' % fetch.error.problem.detail.encode()

@@ -2,9 +2,7 @@
 
 from libc.stdint cimport int64_t
 
-from caching_proxy.cache_manager.cache_key cimport Variants
-from caching_proxy.cache_manager.fill cimport Budget
-from caching_proxy.cache_manager.memory_tier cimport MemoryTier
+from caching_proxy.cache_manager.cache_manager cimport CacheManager
 from caching_proxy.http.wire cimport Wire
 from caching_proxy.proxy_server.upstream cimport Pool
 
@@ -15,12 +13,11 @@ cdef enum HostMode:
 
 cdef class Service:
     # the cache
-    cdef readonly MemoryTier memory
-    cdef Variants variants
-    cdef Budget bodies                # bodies under way that will be stored
-    cdef readonly object rules        # rfc9111 rules: the settings that policy asks for
-    cdef int64_t max_object
-    cdef int64_t stale_if_error
+    cdef readonly CacheManager cache
+    cdef bint obeys_clients           # Cache-Control of requests counts
+    cdef int max_ranges
+    cdef frozenset stripped           # names (lower case) of response fields that clients do not get
+    cdef object purgers               # TrustedNetworks
     # the origin
     cdef readonly Pool pool
     cdef bytes origin_url             # scheme and authority: the beginning of every URL in a key
@@ -49,7 +46,6 @@ cdef class Service:
     cdef double min_rate
     # state
     cdef set clients
-    cdef set fetches                  # those that will store what they bring
     cdef dict per_client
     cdef object access_log
     cdef Wire wire
@@ -62,10 +58,17 @@ cdef class Service:
     cdef int64_t hits
     cdef int64_t misses
     cdef int64_t refused
+    cdef int64_t collapsed            # answers that shared a fetch
+    cdef int64_t revalidated          # stored responses that the origin confirmed
+    cdef int64_t stale                # answers with a stale response
+    cdef int64_t purged               # stored responses
     cdef int64_t origin_requests
     cdef int64_t origin_failures
     cdef int64_t connections_accepted
     cdef int64_t octets_sent
 
     cdef bytes url(self, bytes target, bytes host, bytes scheme)
-    cdef int64_t invalidate(self, bytes url) except -1
+    cdef bytes site(self, bytes host, bytes scheme)
+    cdef int64_t purge_target(self, bytes target, bytes host, bint soft) except -1
+    cdef int64_t purge_tags(self, tags, bint soft) except -1
+    cdef tuple located(self, bytes url)

@@ -2,15 +2,14 @@
 
 from libc.stdint cimport int64_t
 
-from caching_proxy.cache_manager.cache_key cimport Variants
-from caching_proxy.cache_manager.fill cimport Budget
-from caching_proxy.cache_manager.memory_tier cimport MemoryTier
+from caching_proxy.cache_manager.cache_manager cimport CacheManager
 from caching_proxy.http.wire cimport Wire
-from caching_proxy.proxy_server.upstream cimport Pool, Receiver
+from caching_proxy.proxy_server.upstream cimport Pool
 
-from caching_proxy.cache_manager.rfc9111.freshness import TimeToLive
-from caching_proxy.cache_manager.rfc9111.storable import Rules
 from caching_proxy.http.forwarding import TrustedNetworks
+from caching_proxy.http.target import normalise_target, split_absolute
+
+cdef tuple SCHEMES = (b"http", b"https")
 
 
 cdef class Service:
@@ -18,12 +17,11 @@ cdef class Service:
 
     def __init__(self, settings, origin, Pool pool not None, int max_connections):
         """`origin` is a proxy_server.origin.Origin; `max_connections` counts clients."""
-        self.memory = MemoryTier(settings.memory)
-        self.variants = Variants()
-        self.bodies = Budget(settings.memory)
-        self.rules = Rules(TimeToLive(int(settings.cache_ttl), int(settings.negative_ttl)))
-        self.max_object = settings.max_object
-        self.stale_if_error = int(settings.stale_if_error)
+        self.cache = CacheManager(settings)
+        self.obeys_clients = settings.client_cache_control == "honour"
+        self.max_ranges = settings.max_ranges
+        self.stripped = frozenset(self.cache.tag_fields) if settings.strip_tags else frozenset()
+        self.purgers = TrustedNetworks(settings.purge_from)
         self.pool = pool
         self.origin_url = origin.url
         self.base_path = origin.base_path
@@ -39,7 +37,6 @@ cdef class Service:
         self.hit_status = b"\r\n%b; hit; ttl=" % self.cache_status
         self.set_limits(settings, max_connections)
         self.clients = set()
-        self.fetches = set()
         self.per_client = {}
         self.wire = Wire()
 
@@ -69,12 +66,25 @@ cdef class Service:
             return b"%b%b\n%b" % (self.origin_url, target, scheme)
         return self.origin_url + target
 
-    cdef int64_t invalidate(self, bytes url) except -1:
-        """Drop all that is stored for a URL; what fetches under way bring for it is not stored either."""
-        for fetch in self.fetches:
-            if (<Receiver>fetch).url == url:
-                (<Receiver>fetch).void = True
-        return self.memory.discard_url(url)
+    cdef bytes site(self, bytes host, bytes scheme):
+        """The origin that a URL is of, as its key says it."""
+        return self.url(b"", host, scheme)
+
+    cdef int64_t purge_target(self, bytes target, bytes host, bint soft) except -1:
+        """Purge all that is stored for a target, base path included; without a host, for every host."""
+        cdef int64_t number = 0
+        if self.host_keyed and host is None:
+            number = self.cache.purge_prefix(b"%b%b\n" % (self.origin_url, target), b"", soft)
+        else:
+            for scheme in SCHEMES:
+                number += self.cache.purge_url(self.url(target, host, scheme), soft)
+        self.purged += number
+        return number
+
+    cdef int64_t purge_tags(self, tags, bint soft) except -1:
+        cdef int64_t number = self.cache.purge_tags(tags, soft)
+        self.purged += number
+        return number
 
     def set_access_log(self, log):
         """Log every request to `log` (proxy_server.access_log), or none."""
@@ -84,10 +94,10 @@ cdef class Service:
         """All counters by name; sizes in bytes."""
         asked = self.hits + self.misses
         return {
-            "entries": self.memory.entries,
-            "memory_bytes": self.memory.used(),
-            "memory_limit": self.memory.limit,
-            "evictions": self.memory.evictions,
+            "entries": self.cache.memory.entries,
+            "memory_bytes": self.cache.memory.used(),
+            "memory_limit": self.cache.memory.limit,
+            "evictions": self.cache.memory.evictions,
             "requests": self.requests,
             "hits": self.hits,
             "misses": self.misses,
@@ -97,6 +107,10 @@ cdef class Service:
             "connections": len(self.clients),
             "connections_limit": self.max_connections,
             "connections_accepted": self.connections_accepted,
+            "collapsed": self.collapsed,
+            "revalidated": self.revalidated,
+            "stale": self.stale,
+            "purged": self.purged,
             "origin_requests": self.origin_requests,
             "origin_failures": self.origin_failures,
             "origin_connections": len(self.pool.connections),
@@ -105,6 +119,37 @@ cdef class Service:
 
     def clear(self):
         """Drop every stored response; how many there were. What fetches under way bring is not stored either."""
-        for fetch in self.fetches:
-            (<Receiver>fetch).void = True
-        return self.memory.clear()
+        return self.cache.clear()
+
+    def purge(self, *, url=None, prefix=None, tags=(), group=None, soft=False):
+        """Drop, or make stale (`soft`), what one of these names; how many stored responses it was.
+
+        `url` and `prefix` are a target as clients send it, or an absolute URL, whose authority counts where the
+        client's is in the key. What fetches under way bring of it is not stored.
+        """
+        cdef int64_t number = 0
+        if tags:
+            return self.purge_tags([tag.encode() for tag in tags], soft)
+        if url is not None:
+            host, target = self.located(url.encode())
+            return self.purge_target(target, host, soft)
+        if group is not None:
+            number = self.cache.purge_group_anywhere(group.encode(), soft)
+        else:
+            host, target = self.located(prefix.encode())
+            if host is None or not self.host_keyed:
+                number = self.cache.purge_prefix(self.origin_url + target, b"", soft)
+            else:
+                for scheme in SCHEMES:
+                    number += self.cache.purge_prefix(
+                        self.origin_url + target, b"\n%b\n%b" % (host.lower(), scheme), soft)
+        self.purged += number
+        return number
+
+    cdef tuple located(self, bytes url):
+        """Authority (None where it is not told) and target upstream of a URL or target."""
+        absolute = split_absolute(url)
+        host, target = (None, url) if absolute is None else absolute[1:]
+        if self.normalize:
+            target = normalise_target(target)
+        return host, self.base_path + target

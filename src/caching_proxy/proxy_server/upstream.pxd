@@ -2,12 +2,12 @@
 
 from libc.stdint cimport int64_t
 
+from caching_proxy.cache_manager.coalescing cimport Flight
 from caching_proxy.cache_manager.fill cimport Fill, Source
-from caching_proxy.fiber cimport Fiber
 from caching_proxy.http.body cimport BodyDecoder, Framing
 from caching_proxy.http.head cimport ResponseHead
 
-cdef class Receiver(Fiber):
+cdef class Receiver(Flight):
     # A request in flight, as its connection sees it.
     cdef Fill fill                    # the response's body
     cdef ResponseHead head            # the final response, once it has come
@@ -17,8 +17,6 @@ cdef class Receiver(Fiber):
     cdef bint sent                    # the request is sent whole
     cdef bint ended                   # the response has come whole
     cdef object error                 # OriginFailed, when it will not
-    cdef bytes url                    # under which it will be stored
-    cdef bint void                    # what it brings is outdated already: not to be stored
 
 cdef class UpstreamConnection(Source):
     cdef Pool pool

@@ -1,11 +1,11 @@
 import asyncio
 
+from caching_proxy.cache_manager.coalescing import Flight
 from caching_proxy.cache_manager.fill import Source
-from caching_proxy.fiber import Fiber
 from caching_proxy.proxy_server.dialer import Dialer
 from caching_proxy.settings import Settings
 
-class Receiver(Fiber): ...
+class Receiver(Flight): ...
 class UpstreamConnection(Source, asyncio.Protocol): ...
 
 class Pool:

@@ -21,7 +21,7 @@ cdef enum:
     INTERIMS_MAX = 32         # 1xx responses that one request may have
 
 
-cdef class Receiver(Fiber):
+cdef class Receiver(Flight):
     """A request in flight, as its connection sees it."""
 
 
@@ -191,10 +191,10 @@ cdef class UpstreamConnection(Source):
             receiver.fill.add(chunks)
         if self.decoder.complete:
             self.ended(at == PyBytes_GET_SIZE(data))
-        elif first or receiver.fill.reader is None:
+        elif first or not receiver.fill.readers:
             receiver.wake()
         else:
-            receiver.fill.reader.wake()
+            receiver.fill.wake()
 
     cdef ended(self, bint clean):
         """The response is whole; `clean`: nothing came behind it and its end was not that of the connection."""

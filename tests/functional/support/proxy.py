@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from .clock import Clock
 from .messages import Response
 from .raw_client import NO_FIELDS, RawClient
 from .waiting import DEADLINE, wait_until
@@ -29,7 +30,12 @@ class ProxyProcess:
     """`caching-proxy start` on a free port, with its admin API on another."""
 
     def __init__(
-        self, origin: str, *options: str, host: str = "127.0.0.1", descriptors: int | None = None
+        self,
+        origin: str,
+        *options: str,
+        host: str = "127.0.0.1",
+        descriptors: int | None = None,
+        clock: Clock | None = None,
     ) -> None:
         """Listens on `host`, or on every interface where that is ""; `descriptors` is a limit."""
         self.origin = origin
@@ -43,8 +49,9 @@ class ProxyProcess:
         if descriptors is not None:
             command = ["sh", "-c", f'ulimit -n {descriptors} && exec "$@"', "sh", *command]
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
+        environment = {**_environment(), **(clock.environment if clock else {})}
         self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=self._errors, text=True, env=_environment()
+            command, stdout=subprocess.PIPE, stderr=self._errors, text=True, env=environment
         )
         self._reader = threading.Thread(target=self._read_output, name="proxy output")
         self._reader.start()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from .clock import Clock
 from .proxy import ProxyProcess
 from .scripted_origin import ScriptedOrigin
 
@@ -18,3 +19,10 @@ class Stand:
 
     origin: ScriptedOrigin
     proxy: ProxyProcess
+
+
+@dataclass
+class TimedStand(Stand):
+    """A stand whose proxy goes by a clock that the test moves."""
+
+    clock: Clock

@@ -39,7 +39,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 def test_help_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
     status, out, _ = run(capsys, "--help")
     assert status == 0
-    for verb in ("start", "stats", "clear-cache", "demo"):
+    for verb in ("start", "stats", "purge", "clear-cache", "demo"):
         assert f"\n  {verb} " in out
 
 

@@ -14,8 +14,8 @@ from caching_proxy.cache_manager.rfc9111.directives import (
 from caching_proxy.http.dates import parse_http_date
 from caching_proxy.http.section import FieldSection
 
-HEURISTICALLY_CACHEABLE = frozenset({200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501})
-"""RFC 9110 15.1, without 206: partial content is not stored."""
+HEURISTICALLY_CACHEABLE = frozenset({200, 203, 204, 206, 300, 301, 308, 404, 405, 410, 414, 501})
+"""RFC 9110 15.1."""
 
 _NEGATIVE = frozenset({404, 405, 410, 414, 501})
 _HEURISTIC_DIVISOR = 10  # RFC 9111 4.2.2: 10% of the time since the last modification
@@ -41,6 +41,8 @@ class LifetimeSource(enum.Enum):
     CACHE_TTL = b"cache-ttl"
     NEGATIVE_TTL = b"negative-ttl"
     HEURISTIC = b"heuristic"
+    NONE = b"none"
+    """Nothing states or gives one: 0."""
 
 
 class Lifetime(NamedTuple):
@@ -113,6 +115,4 @@ def initial_age(response: FieldSection, date: int, requested_at: int, received_a
 
 
 def _bounded(seconds: int) -> int:
-    if seconds < 0:
-        return 0
-    return seconds if seconds < FOREVER else FOREVER
+    return max(0, min(seconds, FOREVER))

@@ -1,10 +1,10 @@
-"""Whether a stored response may answer a request (RFC 9111 4, 5.2.1)."""
+"""Whether a stored response may answer a request (RFC 9111 4, 5.2.1; RFC 5861)."""
 
 from __future__ import annotations
 
 import enum
 
-from caching_proxy.cache_manager.rfc9111.directives import NO_DIRECTIVES, Directives
+from caching_proxy.cache_manager.rfc9111.directives import Directives
 
 
 class Reuse(enum.Enum):
@@ -14,6 +14,8 @@ class Reuse(enum.Enum):
     """Answer with the stored response."""
     STALE_ALLOWED = enum.auto()
     """Answer with the stored response, which is stale: the client takes it (max-stale)."""
+    STALE_WHILE_REVALIDATE = enum.auto()
+    """Answer with the stored response, which is stale, and revalidate it in the background."""
     STALE = enum.auto()
     """Go forward, conditionally where a validator is stored: the stored response is stale."""
     REFUSED = enum.auto()
@@ -26,16 +28,25 @@ class Reuse(enum.Enum):
     """Answer with 504 (Gateway Timeout): only-if-cached, and nothing stored can be used."""
 
 
-def judge_reuse(wanted: Directives, lifetime: int, age: int, must_revalidate: bool) -> Reuse:
+def judge_reuse(
+    wanted: Directives,
+    lifetime: int,
+    age: int,
+    must_revalidate: bool,
+    no_cache: bool,
+    stale_while_revalidate: int,
+) -> Reuse:
     """The verdict on a stored response, given its lifetime and current age in seconds.
 
-    `wanted` are the request's directives, `must_revalidate` is what was found when it was stored.
+    `wanted` are the request's directives; the last three are what was found when it was stored
+    (`Storable`). A window of n seconds is open while the response is stale for less than n.
     """
-    if wanted is NO_DIRECTIVES:
-        return Reuse.FRESH if age < lifetime else Reuse.STALE
     if wanted.no_store and not wanted.only_if_cached:
         return Reuse.PASS
-    verdict = _within_limits(wanted, lifetime, age, must_revalidate)
+    verdict = Reuse.STALE
+    if not no_cache:
+        window = 0 if must_revalidate else stale_while_revalidate
+        verdict = _within_limits(wanted, age, age - lifetime, must_revalidate, window)
     if wanted.only_if_cached and verdict in (Reuse.STALE, Reuse.REFUSED):
         return Reuse.UNSATISFIABLE
     return verdict
@@ -48,16 +59,34 @@ def judge_miss(wanted: Directives) -> Reuse:
     return Reuse.PASS if wanted.no_store else Reuse.MISS
 
 
-def _within_limits(wanted: Directives, lifetime: int, age: int, must_revalidate: bool) -> Reuse:
-    fresh = age < lifetime
+def may_serve_on_error(staleness: int, must_revalidate: bool, granted: int, default: int) -> bool:
+    """Whether a stored response may answer in place of a 500, 502, 503 or 504 (RFC 5861 4).
+
+    `staleness` is age minus lifetime in seconds, negative while the response is fresh. `granted` is
+    the origin's stale-if-error; where it says nothing (-1) the operator's `default` holds. With n
+    seconds the response may be stale for less than n, with 0 not at all. The request's own
+    stale-if-error is not asked: no client extends what origin and operator allow to everybody.
+    """
+    limit = default if granted < 0 else granted
+    return not must_revalidate and staleness < limit
+
+
+def _within_limits(
+    wanted: Directives, age: int, staleness: int, must_revalidate: bool, window: int
+) -> Reuse:
+    fresh = staleness < 0
     refused = Reuse.REFUSED if fresh else Reuse.STALE
     if wanted.no_cache or (wanted.max_age is not None and age > wanted.max_age):
         return refused
-    if wanted.min_fresh is not None and lifetime - age < wanted.min_fresh:
+    if wanted.min_fresh is not None and -staleness < wanted.min_fresh:
         return refused
     if fresh:
         return Reuse.FRESH
-    staleness = age - lifetime
-    if wanted.max_stale is None or must_revalidate or staleness > wanted.max_stale:
+    if wanted.max_stale is None:
+        # RFC 9111 5.2.1.1: with max-age alone the client wants nothing stale; so with min-fresh.
+        asks_for_fresh = wanted.max_age is not None or wanted.min_fresh is not None
+        within = staleness < window and not asks_for_fresh
+        return Reuse.STALE_WHILE_REVALIDATE if within else Reuse.STALE
+    if must_revalidate or staleness > wanted.max_stale:
         return Reuse.STALE
-    return Reuse.STALE_ALLOWED
+    return Reuse.STALE_WHILE_REVALIDATE if staleness < window else Reuse.STALE_ALLOWED

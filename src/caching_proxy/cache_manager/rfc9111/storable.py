@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from caching_proxy.cache_manager.rfc9111.directives import Directives, parse_cache_control
 from caching_proxy.cache_manager.rfc9111.freshness import (
+    HEURISTICALLY_CACHEABLE,
     Lifetime,
     LifetimeSource,
     TimeToLive,
@@ -17,11 +18,10 @@ from caching_proxy.cache_manager.rfc9111.freshness import (
     response_date,
 )
 from caching_proxy.cache_manager.rfc9111.targeted import targeted_directives
-from caching_proxy.http.memo import memoised
+from caching_proxy.cache_manager.rfc9111.validation import can_validate, unstored_fields
+from caching_proxy.cache_manager.rfc9111.vary import selecting_names
+from caching_proxy.http.ranges import parse_content_range, strong_validator
 from caching_proxy.http.section import FieldSection
-
-KEYED_FIELDS = frozenset({b"accept", b"accept-encoding", b"accept-language"})
-"""Request fields that are part of every cache key, so that `Vary` may name them."""
 
 # Answers to something in the request that is not in the cache key: Range, Expect, preconditions,
 # credentials for a proxy; and those that RFC 6585 forbids to store.
@@ -30,11 +30,15 @@ _NEVER_STORED = frozenset({304, 407, 412, 416, 417, 428, 429, 431, 511})
 # Final statuses of RFC 9110 whose caching rules are kept here (must-understand, RFC 9111 5.2.2.3).
 _UNDERSTOOD = frozenset(
     {
-        *(200, 201, 202, 203, 204, 205, 300, 301, 302, 303, 307, 308),
+        *(200, 201, 202, 203, 204, 205, 206, 300, 301, 302, 303, 307, 308),
         *(400, 401, 402, 403, 404, 405, 406, 408, 409, 410, 411, 413, 414, 415, 421, 422, 426),
         *(500, 501, 502, 503, 504, 505),
     }
 )
+
+# Without these a stored response would be taken for something else.
+_INSEPARABLE = frozenset({b"vary", b"content-type", b"content-encoding", b"content-range"})
+_NO_LIFETIME = Lifetime(0, LifetimeSource.NONE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,17 +46,23 @@ class Rules:
     """What the operator decides about storing.
 
     `targets`: the targeted fields to obey, names in lower case, most applicable first (RFC 9213).
+    `methods`: those whose responses are stored; content of the request has to be in the cache key.
     """
 
     ttl: TimeToLive
     targets: tuple[bytes, ...] = (b"cdn-cache-control",)
+    methods: frozenset[bytes] = frozenset({b"GET"})
 
 
 class Storable(NamedTuple):
-    """A response that may be stored and is fresh on arrival; all times are whole seconds.
+    """A response that may be stored; all times are whole seconds.
 
     Its current age is `age` plus the time since receipt; it is fresh while that is below
-    `lifetime`. `date` is Date or the time of receipt; `must_revalidate`: never to be served stale.
+    `lifetime`, which may be so from the start or never. `date` is Date or the time of receipt.
+    `must_revalidate`: never to be served stale; `no_cache`: to be validated before every use.
+    `stale_while_revalidate` and `stale_if_error` are how long the origin lets it be served stale:
+    0 not at all, -1 (stale_if_error) where it says nothing. `excluded`: names, in lower case, of
+    fields that are not to be stored.
     """
 
     lifetime: int
@@ -60,6 +70,10 @@ class Storable(NamedTuple):
     age: int
     date: int
     must_revalidate: bool
+    no_cache: bool
+    stale_while_revalidate: int
+    stale_if_error: int
+    excluded: frozenset[bytes]
 
 
 class NotStorable(enum.Enum):
@@ -90,12 +104,14 @@ def judge_storing(
     requested_at: int,
     received_at: int,
 ) -> Storable | NotStorable:
-    """The verdict on a complete response to `request`, the cheap and frequent refusals first.
+    """The verdict on a response to `request`, the cheap and frequent refusals first.
 
-    `requested_at` is when the request was sent upstream, `received_at` when the response head came,
-    both in seconds since 1970.
+    What is not fresh, or is to be validated before every use, is stored if it can be validated or
+    if the origin lets it be served stale. A part (206) is judged like the whole; that its content
+    is as long as Content-Range says is for the caller to see. `requested_at` is when the request
+    was sent upstream, `received_at` when the response head came, both in seconds since 1970.
     """
-    if method != b"GET":
+    if method not in rules.methods:
         return NotStorable.METHOD
     targeted = targeted_directives(response, rules.targets)
     directives = (
@@ -103,7 +119,7 @@ def judge_storing(
     )
     refusal = (
         _refused_by_directives(directives, status)
-        or _refused_by_status(status)
+        or _refused_by_status(method, status, response)
         or _refused_by_request(request, directives)
         or _refused_by_vary(response)
     )
@@ -112,20 +128,19 @@ def judge_storing(
 
     date = response_date(response, received_at)
     expires = response.combined(b"expires") if targeted is None else None
-    lifetime = explicit_lifetime(directives, expires, date, received_at) or _unstated_lifetime(
-        request, status, response, directives, date, rules.ttl
+    stated = explicit_lifetime(directives, expires, date, received_at)
+    lifetime = stated or assigned_lifetime(
+        status, directives.public, response.combined(b"last-modified"), date, rules.ttl
     )
-    if not isinstance(lifetime, Lifetime):
-        return lifetime
     age = initial_age(response, date, requested_at, received_at)
-    if age >= lifetime.seconds:
-        return NotStorable.STALE
-    must_revalidate = (
-        directives.must_revalidate
-        or directives.proxy_revalidate
-        or directives.s_maxage is not None  # RFC 9111 5.2.2.10
+    found = _describe(directives, lifetime or _NO_LIFETIME, age, date, response)
+    if lifetime is None and not (directives.public or status in HEURISTICALLY_CACHEABLE):
+        return _reason(found)  # RFC 9111 3 does not let it be stored, validator or not
+    return (
+        _refused_by_cookies(request, response, stated is not None, found)
+        or _refused_by_validators(status, response, found, received_at)
+        or _guarded(request, found)
     )
-    return Storable(lifetime.seconds, lifetime.source, age, date, must_revalidate)
 
 
 def _refused_by_directives(directives: Directives, status: int) -> NotStorable | None:
@@ -134,15 +149,25 @@ def _refused_by_directives(directives: Directives, status: int) -> NotStorable |
             return NotStorable.NOT_UNDERSTOOD
     elif directives.no_store:
         return NotStorable.NO_STORE
-    if directives.private:
+    if directives.private or directives.private_fields & _INSEPARABLE:
         return NotStorable.PRIVATE
-    return NotStorable.NO_CACHE if directives.no_cache else None
+    return NotStorable.NO_CACHE if directives.no_cache_fields & _INSEPARABLE else None
 
 
-def _refused_by_status(status: int) -> NotStorable | None:
-    if status == 206:
+def _refused_by_status(method: bytes, status: int, response: FieldSection) -> NotStorable | None:
+    if status == 206 and not (method == b"GET" and _is_one_part(response)):
         return NotStorable.PARTIAL
     return NotStorable.STATUS if status < 200 or status in _NEVER_STORED else None
+
+
+def _is_one_part(response: FieldSection) -> bool:
+    """Whether a 206 holds one range of a representation of known length (RFC 9110 15.3.7.1)."""
+    content_type = response.combined(b"content-type") or b""
+    value = response.combined(b"content-range")
+    if value is None or content_type.lower().startswith(b"multipart/byteranges"):
+        return False
+    part = parse_content_range(value)
+    return part is not None and part.length is not None
 
 
 def _refused_by_request(request: FieldSection, directives: Directives) -> NotStorable | None:
@@ -156,30 +181,83 @@ def _refused_by_request(request: FieldSection, directives: Directives) -> NotSto
 
 
 def _refused_by_vary(response: FieldSection) -> NotStorable | None:
-    vary = response.combined(b"vary")
-    return None if vary is None or _varies_by_key(vary) else NotStorable.VARY
+    return NotStorable.VARY if selecting_names(response.combined(b"vary")) is None else None
 
 
-@memoised
-def _varies_by_key(vary: bytes) -> bool:
-    names = (name.strip(b" \t").lower() for name in vary.split(b","))
-    return all(name in KEYED_FIELDS for name in names if name)
-
-
-def _unstated_lifetime(
-    request: FieldSection,
-    status: int,
-    response: FieldSection,
-    directives: Directives,
-    date: int,
-    ttl: TimeToLive,
-) -> Lifetime | NotStorable:
-    """What the configuration gives; nothing with cookies, which hint at an answer for one user."""
-    if response.combined(b"set-cookie") is not None:
-        return NotStorable.SET_COOKIE
-    if request.combined(b"cookie") is not None:
-        return NotStorable.COOKIE
-    lifetime = assigned_lifetime(
-        status, directives.public, response.combined(b"last-modified"), date, ttl
+def _describe(
+    directives: Directives, lifetime: Lifetime, age: int, date: int, response: FieldSection
+) -> Storable:
+    never_stale = (
+        directives.must_revalidate
+        or directives.proxy_revalidate
+        or directives.no_cache
+        or directives.s_maxage is not None  # RFC 9111 5.2.2.10
     )
-    return NotStorable.NO_LIFETIME if lifetime is None else lifetime
+    if_error = directives.stale_if_error
+    return Storable(
+        lifetime.seconds,
+        lifetime.source,
+        age,
+        date,
+        must_revalidate=never_stale,
+        no_cache=directives.no_cache,
+        stale_while_revalidate=directives.stale_while_revalidate or 0,
+        stale_if_error=-1 if if_error is None else if_error,
+        excluded=unstored_fields(response.combined(b"connection"))
+        | directives.private_fields
+        | directives.no_cache_fields,
+    )
+
+
+def _usable_unasked(found: Storable) -> bool:
+    """Whether it may be used for a time without asking the origin."""
+    return found.age < found.lifetime and not found.no_cache
+
+
+def _usable_stale(found: Storable) -> bool:
+    """Whether the origin lets it be served stale as it is, for a time."""
+    granted = max(found.stale_while_revalidate, found.stale_if_error)
+    return not found.must_revalidate and found.age - found.lifetime < granted
+
+
+def _refused_by_cookies(
+    request: FieldSection, response: FieldSection, stated: bool, found: Storable
+) -> NotStorable | None:
+    """Cookies hint at an answer for one user: only the origin can say that it is for everybody."""
+    sets = response.combined(b"set-cookie") is not None and b"set-cookie" not in found.excluded
+    if sets and not (stated and _usable_unasked(found)):
+        return NotStorable.SET_COOKIE  # a 304 would not take a stored cookie back
+    if request.combined(b"cookie") is not None and not (stated or found.no_cache):
+        return NotStorable.COOKIE
+    return None
+
+
+def _refused_by_validators(
+    status: int, response: FieldSection, found: Storable, received_at: int
+) -> NotStorable | None:
+    etag, last_modified = [
+        None if name in found.excluded else response.combined(name)
+        for name in (b"etag", b"last-modified")
+    ]
+    if status == 206 and strong_validator(etag, last_modified, found.date) is None:
+        return NotStorable.PARTIAL
+    if _usable_unasked(found) or _usable_stale(found):
+        return None
+    # RFC 9110 13.2.1: other statuses come whatever the preconditions are
+    if status < 300 and can_validate(etag, last_modified, received_at):
+        return None
+    return _reason(found)
+
+
+def _guarded(request: FieldSection, found: Storable) -> Storable:
+    """Without the operator's stale-if-error where cookies came and nobody may have it unasked."""
+    if request.combined(b"cookie") is None or _usable_unasked(found):
+        return found
+    return found._replace(stale_if_error=max(found.stale_if_error, 0))
+
+
+def _reason(found: Storable) -> NotStorable:
+    """Why a response of no use without validation is not stored."""
+    if found.no_cache:
+        return NotStorable.NO_CACHE
+    return NotStorable.NO_LIFETIME if found.source is LifetimeSource.NONE else NotStorable.STALE

@@ -35,18 +35,65 @@ LONG = 32 * 1024
         ),
         (b"must-understand, no-store", Directives(must_understand=True, no_store=True)),
         (b"private", Directives(private=True)),
-        (b'private="set-cookie, x"', Directives(private=True)),
-        (b'no-cache="set-cookie", max-age=1', Directives(no_cache=True, max_age=1)),
-        (b"no-cache=set-cookie", Directives(no_cache=True)),
+        (b"no-cache, immutable", Directives(no_cache=True, immutable=True)),
+        (b"immutable=0, Immutable", Directives(immutable=True)),
+        (b"stale-while-revalidate=5", Directives(stale_while_revalidate=5)),
+        (b'Stale-If-Error="7"', Directives(stale_if_error=7)),
+        (
+            b"stale-while-revalidate, stale-if-error=-1",
+            Directives(stale_while_revalidate=0, stale_if_error=0),
+        ),
         (b"only-if-cached, max-stale", Directives(only_if_cached=True, max_stale=FOREVER)),
         (b"max-stale=5, min-fresh=7", Directives(max_stale=5, min_fresh=7)),
-        (b"immutable, no-transform, community=UCI", Directives()),
+        (b"no-transform, community=UCI", Directives()),
         (b'x="no-store, private", max-age=1', Directives(max_age=1)),
         (b'x="\\", no-store", max-age=1', Directives(max_age=1)),
     ],
 )
 def test_directives(value: bytes | None, directives: Directives) -> None:
     assert parse_cache_control(value) == directives
+
+
+@pytest.mark.parametrize(
+    ("argument", "names"),
+    [
+        (b'="set-cookie"', {b"set-cookie"}),
+        (b'="Set-Cookie,X-A ,\t x_b,, "', {b"set-cookie", b"x-a", b"x_b"}),
+        (b"=Set-Cookie", {b"set-cookie"}),
+        (b'="set\\-cookie, \\x"', {b"set-cookie", b"x"}),
+        (b"", set()),
+        (b"=", set()),
+        (b'=""', set()),
+        (b'=" , "', set()),
+        (b'="set cookie"', set()),
+        (b'="a, set cookie"', set()),
+        (b'="a, \\"b"', set()),
+        (b'="a, \xe9"', set()),
+        (b'="a', set()),
+        (b"=a b", set()),
+        (b' ="a"', set()),
+    ],
+)
+@pytest.mark.parametrize("name", [b"no-cache", b"private"])
+def test_field_names(name: bytes, argument: bytes, names: set[bytes]) -> None:
+    directives = parse_cache_control(b"public, " + name + argument + b", max-age=1")
+    unqualified = {b"no-cache": directives.no_cache, b"private": directives.private}
+    fields = {b"no-cache": directives.no_cache_fields, b"private": directives.private_fields}
+    assert unqualified.pop(name) is (not names)
+    assert fields.pop(name) == names
+    assert list(unqualified.values()) == [False]
+    assert list(fields.values()) == [frozenset()]
+    assert directives.public
+    assert directives.max_age == 1
+
+
+def test_both_forms_may_be_there_and_names_add_up() -> None:
+    directives = parse_cache_control(b'private="a, b", no-cache=c, private=d, no-cache')
+    assert directives == Directives(
+        no_cache=True,
+        no_cache_fields=frozenset({b"c"}),
+        private_fields=frozenset({b"a", b"b", b"d"}),
+    )
 
 
 @pytest.mark.parametrize(
@@ -91,6 +138,11 @@ def test_seconds(argument: bytes, seconds: int) -> None:
         (b"max-age=10, max-age=5", Directives(max_age=5)),
         (b"max-age=10, max-age=x", Directives(max_age=0)),
         (b"max-stale, max-stale=5", Directives(max_stale=5)),
+        (
+            b"stale-while-revalidate=9, stale-while-revalidate=5, stale-while-revalidate=7",
+            Directives(stale_while_revalidate=5),
+        ),
+        (b"stale-if-error=5, stale-if-error=9", Directives(stale_if_error=5)),
         (b"min-fresh=5, min-fresh=10, min-fresh=7", Directives(min_fresh=10)),
         (b"no-store, no-store=1", Directives(no_store=True)),
     ],
@@ -123,6 +175,12 @@ def test_what_can_be_read_beside_garbage_holds(value: bytes) -> None:
         ({b"pragma": b"No-Cache"}, Directives(no_cache=True)),
         ({b"pragma": b"x, no-cache"}, Directives(no_cache=True)),
         ({b"pragma": b"no-store"}, NO_DIRECTIVES),
+        ({b"pragma": b"no-cache=x"}, Directives(no_cache=True)),
+        (
+            {b"cache-control": b"no-cache=x"},
+            Directives(no_cache=True, no_cache_fields=frozenset({b"x"})),
+        ),
+        ({b"cache-control": b"private=x"}, Directives(private_fields=frozenset({b"x"}))),
         ({b"cache-control": b"max-stale", b"pragma": b"no-cache"}, Directives(max_stale=FOREVER)),
     ],
 )
@@ -131,7 +189,7 @@ def test_directives_of_a_request(fields: dict[bytes, bytes], directives: Directi
 
 
 def test_nothing_asked_for_is_one_object_that_asks_for_nothing() -> None:
-    assert parse_cache_control(b"immutable") is NO_DIRECTIVES
+    assert parse_cache_control(b"no-transform") is NO_DIRECTIVES
     assert not any(astuple(NO_DIRECTIVES))
 
 
@@ -147,8 +205,13 @@ def test_nothing_asked_for_is_one_object_that_asks_for_nothing() -> None:
         b'a="' * (LONG // 3),
         b"," * LONG,
         b"(," * (LONG // 2),
+        b'private="' + b"\\a," * (LONG // 3) + b'"',
+        b"".join(b"private=%x," % number for number in range(LONG // 8)),
     ],
-    ids=["name", "spaces", "after", "before", "pairs", "open", "quotes", "commas", "garbage"],
+    ids=[
+        *("name", "spaces", "after", "before", "pairs", "open", "quotes", "commas", "garbage"),
+        *("fields", "field-lists"),
+    ],
 )
 def test_long_values_are_read_to_the_end(value: bytes) -> None:
     assert parse_cache_control(value + b",no-store").no_store
@@ -182,3 +245,4 @@ def test_any_octets_are_borne(value: bytes) -> None:
     directives = parse_cache_control(value)
     assert directives.no_store <= (b"no-store" in value.lower())
     assert directives.max_age is None or 0 <= directives.max_age <= FOREVER
+    assert directives.private | bool(directives.private_fields) <= (b"private" in value.lower())

@@ -12,10 +12,12 @@ from caching_proxy.cache_manager.rfc9111.storable import (
     Storable,
     judge_storing,
 )
+from caching_proxy.cache_manager.rfc9111.validation import unstored_fields
 from caching_proxy.http.dates import format_http_date
 from tests.unit.sections import Section
 
 NOW = 1_700_000_000
+TAG = b'"a"'
 RULES = Rules(TimeToLive(positive=3600, negative=10))
 Fields = dict[bytes, bytes]
 
@@ -43,7 +45,13 @@ def cc(value: bytes, **more: bytes) -> Fields:
 
 def test_what_is_known_of_a_stored_response() -> None:
     fields = cc(b"max-age=60", date=format_http_date(NOW - 5), age=b"7")
-    assert judge(fields) == Storable(60, LifetimeSource.MAX_AGE, 8, NOW - 5, False)
+    assert judge(fields) == Storable(
+        60, LifetimeSource.MAX_AGE, 8, NOW - 5, False, False, 0, -1, unstored_fields(None)
+    )
+    fields = cc(b"no-cache, stale-while-revalidate=5, stale-if-error=9", etag=b'"a"')
+    assert judge(fields) == Storable(
+        3600, LifetimeSource.CACHE_TTL, 1, NOW, True, True, 5, 9, unstored_fields(None)
+    )
 
 
 @pytest.mark.parametrize(
@@ -68,15 +76,24 @@ def test_lifetimes(fields: Fields, lifetime: int, source: LifetimeSource) -> Non
         (b"max-age=60, must-revalidate", True),
         (b"max-age=60, proxy-revalidate", True),
         (b"s-maxage=60", True),
+        (b"max-age=60, no-cache", True),
+        (b'max-age=60, no-cache="a"', False),
     ],
 )
 def test_what_forbids_stale_answers_is_noted(value: bytes, must_revalidate: bool) -> None:
-    assert stored(judge(cc(value))).must_revalidate is must_revalidate
+    assert stored(judge(cc(value, etag=TAG))).must_revalidate is must_revalidate
 
 
 @pytest.mark.parametrize("method", [b"HEAD", b"POST", b"PUT", b"get", b""])
 def test_only_responses_to_get_are_stored(method: bytes) -> None:
     assert judge(cc(b"public, max-age=60"), method=method) is NotStorable.METHOD
+
+
+def test_the_operator_may_name_other_methods() -> None:
+    rules = Rules(RULES.ttl, methods=frozenset({b"GET", b"QUERY"}))
+    for method in (b"GET", b"QUERY"):
+        assert stored(judge(cc(b"max-age=60"), method=method, rules=rules)).lifetime == 60
+    assert judge(cc(b"max-age=60"), method=b"POST", rules=rules) is NotStorable.METHOD
 
 
 @pytest.mark.parametrize(
@@ -85,9 +102,11 @@ def test_only_responses_to_get_are_stored(method: bytes) -> None:
         (b"no-store", NotStorable.NO_STORE),
         (b"no-store, max-age=60", NotStorable.NO_STORE),
         (b"private, max-age=60", NotStorable.PRIVATE),
-        (b'private="x-user", max-age=60', NotStorable.PRIVATE),
+        (b'private="x-user", private, max-age=60', NotStorable.PRIVATE),
+        (b'private="x user", max-age=60', NotStorable.PRIVATE),
         (b"no-cache", NotStorable.NO_CACHE),
-        (b'no-cache="x-user", max-age=60', NotStorable.NO_CACHE),
+        (b"no-cache, max-age=60, stale-while-revalidate=60", NotStorable.NO_CACHE),
+        (b'no-cache="x-user", no-cache, max-age=60', NotStorable.NO_CACHE),
         (b"max-age=0", NotStorable.STALE),
         (b"max-age=60, s-maxage=0", NotStorable.STALE),
         (b"max-age=x", NotStorable.STALE),
@@ -102,8 +121,72 @@ def test_statuses_that_are_never_stored(status: int) -> None:
     assert judge(cc(b"max-age=60"), status=status) is NotStorable.STATUS
 
 
-def test_partial_content_is_not_stored() -> None:
-    assert judge(cc(b"max-age=60"), status=206) is NotStorable.PARTIAL
+@pytest.mark.parametrize("name", [b"Vary", b"content-type", b"Content-Encoding", b"content-range"])
+def test_without_some_fields_nothing_is_stored(name: bytes) -> None:
+    assert judge(cc(b'max-age=60, private="x, %b"' % name)) is NotStorable.PRIVATE
+    assert judge(cc(b'max-age=60, no-cache="x, %b"' % name)) is NotStorable.NO_CACHE
+
+
+@pytest.mark.parametrize(
+    ("fields", "names"),
+    [
+        ({}, set()),
+        (cc(b'private="X-User, set-cookie"'), {b"x-user", b"set-cookie"}),
+        (cc(b'no-cache="X-User"'), {b"x-user"}),
+        (cc(b"private=a, no-cache=b"), {b"a", b"b"}),
+        ({b"connection": b"close, X-Hop"}, {b"close", b"x-hop"}),
+        ({b"cdn-cache-control": b'private="a"', **cc(b"private=b")}, {b"a"}),
+    ],
+)
+def test_fields_that_are_not_stored(fields: Fields, names: set[bytes]) -> None:
+    excluded = stored(judge(fields)).excluded
+    assert excluded == unstored_fields(None) | names
+    assert b"proxy-authenticate" in excluded
+
+
+PART = {b"content-range": b"bytes 0-4/10", b"etag": TAG}
+MONDAY = {b"content-range": b"bytes 5-9/10", b"last-modified": format_http_date(NOW - 1000)}
+
+
+@pytest.mark.parametrize("fields", [PART, MONDAY, {**PART, b"content-type": b"text/html"}])
+def test_a_part_is_stored_like_the_whole(fields: Fields) -> None:
+    assert judge(fields, status=206) == judge(fields)
+    whole = judge({**fields, **cc(b"no-cache, max-age=60")})
+    assert judge({**fields, **cc(b"no-cache, max-age=60")}, status=206) == whole
+    assert stored(judge({**fields, **cc(b"must-understand")}, status=206)).lifetime == 3600
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {b"content-range": b"bytes 0-4/*"},
+        {b"content-range": b"bytes */10"},
+        {b"content-range": b"lines 0-4/10"},
+        {b"content-range": b"bytes 0-10/10"},
+        {b"content-range": b""},
+        {b"content-type": b"Multipart/ByteRanges; boundary=a"},
+        {b"etag": b'W/"a"'},
+        {b"etag": b""},
+        {b"cache-control": b"max-age=60, private=etag"},
+    ],
+)
+def test_parts_that_cannot_be_combined_are_not_stored(changes: Fields) -> None:
+    fields = {**cc(b"max-age=60"), **PART, **changes}
+    assert judge(fields, status=206) is NotStorable.PARTIAL
+
+
+def test_a_part_needs_content_range_and_a_strong_validator() -> None:
+    fresh = cc(b"max-age=60")
+    assert judge({**fresh, b"etag": TAG}, status=206) is NotStorable.PARTIAL
+    assert judge({**fresh, b"content-range": b"bytes 0-4/10"}, status=206) is NotStorable.PARTIAL
+    just_now = {**fresh, **MONDAY, b"last-modified": format_http_date(NOW)}
+    assert judge(just_now, status=206) is NotStorable.PARTIAL
+
+
+def test_parts_are_parts_of_what_get_brings() -> None:
+    rules = Rules(RULES.ttl, methods=frozenset({b"QUERY"}))
+    fields = {**cc(b"max-age=60"), **PART}
+    assert judge(fields, status=206, method=b"QUERY", rules=rules) is NotStorable.PARTIAL
 
 
 @pytest.mark.parametrize(
@@ -131,6 +214,22 @@ def test_without_cache_ttl_the_heuristic_decides() -> None:
     assert stored(judge(old, status=404, rules=rules)).lifetime == 100
     assert judge({}, rules=rules) is NotStorable.NO_LIFETIME
     assert judge({}, status=404, rules=rules) is NotStorable.NO_LIFETIME
+    tagged = stored(judge({b"etag": TAG}, rules=rules))
+    assert (tagged.lifetime, tagged.source) == (0, LifetimeSource.NONE)
+
+
+@pytest.mark.parametrize("status", [201, 299, 302, 403, 500])
+@pytest.mark.parametrize("value", [b"no-cache", b"stale-while-revalidate=9", b"must-revalidate"])
+def test_some_statuses_need_a_word_from_the_origin(status: int, value: bytes) -> None:
+    reason = NotStorable.NO_CACHE if value == b"no-cache" else NotStorable.NO_LIFETIME
+    assert judge(cc(value, etag=TAG), status=status) is reason
+
+
+@pytest.mark.parametrize("status", [201, 299])
+def test_public_is_such_a_word(status: int) -> None:
+    verdict = stored(judge(cc(b"public", etag=TAG), status=status))
+    assert (verdict.lifetime, verdict.source) == (0, LifetimeSource.NONE)
+    assert stored(judge(cc(b"public, no-cache", etag=TAG), status=status)).no_cache
 
 
 @pytest.mark.parametrize(
@@ -159,7 +258,7 @@ def test_the_statuses_of_rfc_9110_are_understood() -> None:
     fields = cc(b"must-understand, max-age=60")
     verdicts = {status: judge(fields, status=status) for status in range(200, 600)}
     understood = [s for s, verdict in verdicts.items() if verdict is not NotStorable.NOT_UNDERSTOOD]
-    assert understood == UNDERSTOOD
+    assert set(understood) == {*UNDERSTOOD, 206}
 
 
 def test_a_request_may_forbid_to_store() -> None:
@@ -191,8 +290,9 @@ def test_authorization(value: bytes, storable: bool, credentials: bytes) -> None
         (b"accept, ACCEPT-LANGUAGE ,,accept-encoding", True),
         (b"*", False),
         (b"accept, *", False),
-        (b"user-agent", False),
-        (b"accept-encoding, Cookie", False),
+        (b", *", False),
+        (b"user-agent", True),
+        (b"accept-encoding, Cookie", True),
         (b"accept encoding", False),
     ],
 )
@@ -202,7 +302,7 @@ def test_vary(vary: bytes, storable: bool) -> None:
 
 
 def test_all_lines_of_vary_count() -> None:
-    lines = Section(cc(b"max-age=60", vary=b"accept"), (b"vary", b"origin"))
+    lines = Section(cc(b"max-age=60", vary=b"accept"), (b"vary", b"*"))
     verdict = judge_storing(b"GET", Section(), 200, lines, RULES, NOW, NOW)
     assert verdict is NotStorable.VARY
 
@@ -217,6 +317,38 @@ def test_cookies_need_explicit_freshness() -> None:
 
 
 @pytest.mark.parametrize(
+    "value", [b"max-age=0", b"no-cache", b"no-cache, max-age=60", b"max-age=0, stale-if-error=9"]
+)
+def test_set_cookie_is_not_stored_with_what_has_to_be_validated(value: bytes) -> None:
+    fields = cc(value, etag=TAG)
+    assert isinstance(judge(fields), Storable)
+    assert judge({**fields, b"set-cookie": b"a=b"}) is NotStorable.SET_COOKIE
+
+
+@pytest.mark.parametrize("value", [b"private=set-cookie", b'no-cache="Set-Cookie", max-age=0'])
+def test_a_cookie_that_is_not_stored_does_not_matter(value: bytes) -> None:
+    verdict = stored(judge(cc(value, etag=TAG, set_cookie=b"a=b")))
+    assert b"set-cookie" in verdict.excluded
+
+
+@pytest.mark.parametrize(
+    ("value", "granted"),
+    [
+        (b"no-cache", 0),
+        (b"max-age=60, no-cache", 0),
+        (b"max-age=0", 0),
+        (b"max-age=0, stale-if-error=9", 9),
+        (b"max-age=60", -1),
+        (b"max-age=60, stale-if-error=9", 9),
+    ],
+)
+def test_answers_to_cookies_stay_unused_on_errors(value: bytes, granted: int) -> None:
+    cookie = {b"cookie": b"a=b"}
+    assert stored(judge(cc(value, etag=TAG), cookie)).stale_if_error == granted
+    assert stored(judge(cc(value, etag=TAG))).stale_if_error == (granted or -1)
+
+
+@pytest.mark.parametrize(
     "fields",
     [
         cc(b"max-age=60", age=b"60"),
@@ -227,8 +359,64 @@ def test_cookies_need_explicit_freshness() -> None:
         {b"age": b"3600"},
     ],
 )
-def test_what_is_stale_on_arrival_is_not_stored(fields: Fields) -> None:
+def test_what_is_stale_on_arrival_has_to_be_validated(fields: Fields) -> None:
     assert judge(fields) is NotStorable.STALE
+    verdict = stored(judge({**fields, b"etag": TAG}))
+    assert verdict.age >= verdict.lifetime
+    assert not verdict.no_cache
+
+
+USELESS: list[Fields] = [
+    {b"etag": b""},
+    {b"etag": b"*"},
+    {b"last-modified": b""},
+    {b"last-modified": b"yesterday"},
+]
+
+
+@pytest.mark.parametrize("value", [b"max-age=0", b"no-cache, max-age=60", b"no-cache"])
+@pytest.mark.parametrize("status", [200, 203, 204, 299])
+def test_what_has_to_be_validated_needs_a_validator(value: bytes, status: int) -> None:
+    fields = cc(value if status != 299 else value + b", public")
+    reason = NotStorable.NO_CACHE if b"no-cache" in value else NotStorable.STALE
+    assert judge(fields, status=status) is reason
+    for useless in USELESS:
+        assert judge({**fields, **useless}, status=status) is reason
+    for validator in (TAG, b'W/"a"', b"a"):
+        assert isinstance(judge({**fields, b"etag": validator}, status=status), Storable)
+    dated = {**fields, b"last-modified": format_http_date(NOW - 9)}
+    assert isinstance(judge(dated, status=status), Storable)
+    both = {b"etag": b"", b"last-modified": format_http_date(NOW)}
+    assert isinstance(judge({**fields, **both}, status=status), Storable)
+
+
+def test_a_validator_that_is_not_stored_does_not_help() -> None:
+    fields = cc(b"max-age=0, private=etag", etag=TAG)
+    assert judge(fields) is NotStorable.STALE
+    dated = {**fields, b"last-modified": format_http_date(NOW)}
+    assert isinstance(judge(dated), Storable)
+    neither = {**dated, **cc(b"max-age=0, private=etag, no-cache=last-modified")}
+    assert judge(neither) is NotStorable.STALE
+
+
+@pytest.mark.parametrize("status", [300, 301, 404, 503])
+def test_only_successful_responses_can_be_validated(status: int) -> None:
+    assert judge(cc(b"max-age=0", etag=TAG), status=status) is NotStorable.STALE
+    assert judge(cc(b"max-age=60, no-cache", etag=TAG), status=status) is NotStorable.NO_CACHE
+
+
+@pytest.mark.parametrize("directive", [b"stale-while-revalidate", b"stale-if-error"])
+@pytest.mark.parametrize("status", [200, 404])
+def test_what_may_be_served_stale_needs_no_validator(directive: bytes, status: int) -> None:
+    # The response is a second old on arrival.
+    value = b"max-age=0, " + directive
+    assert isinstance(judge(cc(value + b"=2"), status=status), Storable)
+    assert judge(cc(value + b"=1"), status=status) is NotStorable.STALE
+    assert judge(cc(value + b"=0"), status=status) is NotStorable.STALE
+    assert judge(cc(value + b"=9, must-revalidate"), status=status) is NotStorable.STALE
+    unstated = Rules(TimeToLive(0, 0))
+    verdict = stored(judge(cc(directive + b"=9"), status=status, rules=unstated))
+    assert (verdict.lifetime, verdict.source) == (0, LifetimeSource.NONE)
 
 
 def test_a_targeted_field_makes_cache_control_and_expires_void() -> None:
@@ -251,11 +439,19 @@ def test_reasons_are_tokens() -> None:
 
 
 NAMES = st.sampled_from(
-    [b"cache-control", b"expires", b"date", b"age", b"vary", b"last-modified", b"cdn-cache-control"]
+    [
+        *(b"cache-control", b"expires", b"date", b"age", b"vary", b"last-modified", b"etag"),
+        *(b"cdn-cache-control", b"content-range", b"connection"),
+    ]
 )
 VALUES = st.one_of(
     st.binary(max_size=20),
-    st.sampled_from([b"max-age=60", b"public", b"accept", format_http_date(NOW)]),
+    st.sampled_from(
+        [
+            *(b"max-age=60", b"public", b"accept", format_http_date(NOW), b"bytes 0-4/10"),
+            *(b"stale-if-error=9", b"stale-while-revalidate=9", b"no-cache", b"private=a"),
+        ]
+    ),
 )
 
 
@@ -263,4 +459,8 @@ VALUES = st.one_of(
 def test_any_octets_are_borne(fields: Fields, status: int) -> None:
     verdict = judge(fields, status=status)
     if isinstance(verdict, Storable):
-        assert 0 <= verdict.age < verdict.lifetime <= FOREVER
+        assert 0 <= verdict.age <= FOREVER
+        assert 0 <= verdict.lifetime <= FOREVER
+        assert verdict.no_cache <= verdict.must_revalidate
+        assert verdict.stale_while_revalidate >= 0
+        assert verdict.stale_if_error >= -1

@@ -20,7 +20,23 @@ LONG = 32 * 1024
         (b"no-store ,\tprivate", Directives(no_store=True, private=True)),
         (b"no-store=?1", Directives(no_store=True)),
         (b"no-store=?0", NO_DIRECTIVES),
-        (b'private="set-cookie"', Directives(private=True)),
+        (b"private, no-cache", Directives(private=True, no_cache=True)),
+        (b'private="set-cookie, X"', Directives(private_fields=frozenset({b"set-cookie", b"x"}))),
+        (b'no-cache="a\\"b"', Directives(no_cache=True)),
+        (b'no-cache="\\\\"', Directives(no_cache=True)),
+        (b"private=set-cookie", Directives(private=True)),
+        (b"no-cache=:YWJj:", Directives(no_cache=True)),
+        (b"private=(a)", Directives(private=True)),
+        (b"private=?0, no-cache=?0", NO_DIRECTIVES),
+        (b'private, private="a"', Directives(private_fields=frozenset({b"a"}))),
+        (
+            b"stale-while-revalidate=5, stale-if-error=6",
+            Directives(stale_while_revalidate=5, stale_if_error=6),
+        ),
+        (b"must-revalidate, immutable", Directives(must_revalidate=True, immutable=True)),
+        (b"max-age=(1 2)", Directives(max_age=0)),
+        (b"x=(), y=( ), max-age=5", Directives(max_age=5)),
+        (b'x=(a  "b )";c=1 ?0;d; e);f;g=:aa:, max-age=5', Directives(max_age=5)),
         (b'max-age=5;x;y=1; z="a", public;x=?0', Directives(max_age=5, public=True)),
         (b"max-age=1, max-age=2", Directives(max_age=2)),
         (b"max-age=999999999999999", Directives(max_age=2**31)),
@@ -56,8 +72,14 @@ def test_valid_fields(value: bytes, directives: Directives) -> None:
         b'private="a',
         b'private="\\a"',
         b'private="\xe9"',
-        b"max-age=(1 2)",
         b"max-age=5, \xff",
+        b"max-age=5, x=(",
+        b"max-age=5, x=(a",
+        b"max-age=5, x=(a(b))",
+        b'max-age=5, x=(a"b")',
+        b"max-age=5, x=(a,b)",
+        b"max-age=5, x=(a\tb)",
+        b"max-age=5, x=@1",
     ],
 )
 def test_invalid_and_empty_fields_are_ignored(value: bytes) -> None:
@@ -77,8 +99,14 @@ def test_the_first_usable_field_of_the_list_is_taken() -> None:
     assert targeted_directives(Section({b"cache-control": b"max-age=1"}), targets) is None
 
 
-@pytest.mark.parametrize("part", [b"a;", b"a=1;", b"a, ", b" ", b"1", b'"', b'\\"', b"a=1.1;b=1.1"])
-@pytest.mark.parametrize("start", [b"a", b'a="', b"a=1", b"a "])
+PARTS = [
+    *(b"a;", b"a=1;", b"a, ", b" ", b"1", b'"', b'\\"', b"a=1.1;b=1.1"),
+    *(b"a ", b"a;b ", b"a; b", b"a  ", b'"" ', b"1.1 ", b"a=()", b"a=(1), "),
+]
+
+
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("start", [b"a", b'a="', b"a=1", b"a ", b"a=(", b"a=(a "])
 def test_long_fields_that_lead_nowhere(start: bytes, part: bytes) -> None:
     assert parse_targeted(start + part * (LONG // len(part)) + b"(") is None
 

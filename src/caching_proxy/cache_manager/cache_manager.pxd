@@ -1,0 +1,32 @@
+"""The only door to stored responses."""
+
+from libc.stdint cimport int64_t
+
+from caching_proxy.cache_manager.cache_key cimport Variant, Variants
+from caching_proxy.cache_manager.coalescing cimport Coalescing
+from caching_proxy.cache_manager.entry cimport Entry
+from caching_proxy.cache_manager.fill cimport Budget
+from caching_proxy.cache_manager.memory_tier cimport MemoryTier
+from caching_proxy.http.fields cimport Fields
+
+cdef class CacheManager:
+    cdef readonly MemoryTier memory
+    cdef readonly Variants variants
+    cdef readonly Coalescing coalescing
+    cdef readonly Budget bodies       # those under way that will be stored
+    cdef readonly object rules        # rfc9111 Rules: the settings that policy asks for
+    cdef readonly int64_t max_object
+    cdef readonly int64_t stale_if_error      # seconds, where the origin says nothing
+    cdef readonly tuple tag_fields    # names in lower case
+
+    cdef bytes sharing_key(self, bytes url, Variant variant, Fields request)
+    cdef tuple tags_of(self, Fields response, bytes site)
+    cdef int64_t invalidate(self, bytes url) except -1
+    cdef int64_t purge_indexed(self, bytes tag, bint soft) except -1
+    cdef int64_t remove(self, list entries, bint soft) except -1
+    cpdef int64_t purge_url(self, bytes url, bint soft) except -1
+    cpdef int64_t purge_prefix(self, bytes prefix, bytes suffix, bint soft) except -1
+    cpdef int64_t purge_tags(self, tags, bint soft) except -1
+    cpdef int64_t purge_group(self, bytes site, bytes group, bint soft) except -1
+    cpdef int64_t purge_group_anywhere(self, bytes group, bint soft) except -1
+    cpdef int64_t clear(self) except -1

@@ -1,0 +1,108 @@
+"""The only door to stored responses: what is held, what is being fetched, what is to go."""
+
+from libc.stdint cimport int64_t
+from libc.time cimport time
+
+from caching_proxy.cache_manager.rfc9111.freshness import TimeToLive
+from caching_proxy.cache_manager.rfc9111.storable import Rules
+from caching_proxy.cache_manager.rfc9111.vary import selecting_values
+from caching_proxy.cache_manager.tags import TOO_MANY_TAGS, cache_groups, response_tags
+
+# One index holds tags and groups; a name of one kind is never one of the other.
+cdef bytes TAG = b"tag\n"
+cdef bytes GROUP = b"group\n"
+
+
+cdef class CacheManager:
+    """All stored responses of one process."""
+
+    def __init__(self, settings):
+        """`settings` are those of settings.Settings."""
+        self.memory = MemoryTier(settings.memory, settings.max_variants)
+        self.variants = Variants()
+        self.coalescing = Coalescing(int(settings.uncacheable_ttl))
+        self.bodies = Budget(settings.memory)
+        self.rules = Rules(
+            TimeToLive(int(settings.cache_ttl), int(settings.negative_ttl)),
+            tuple(name.lower().encode() for name in settings.targeted_field))
+        self.max_object = settings.max_object
+        self.stale_if_error = int(settings.stale_if_error)
+        self.tag_fields = tuple(name.lower().encode() for name in settings.tag_field)
+
+    cdef bytes sharing_key(self, bytes url, Variant variant, Fields request):
+        """What requests must have in common to share a fetch, as far as that is known before its answer."""
+        cdef Entry latest = self.memory.find(url, variant)
+        cdef bytes key = b"%b\0%b" % (url, variant.text)
+        if latest is None or latest.selecting is None:
+            return key
+        names = tuple([name for name, _ in latest.selecting])
+        return b"%b\0%b" % (key, repr(selecting_values(names, request)).encode())
+
+    cdef tuple tags_of(self, Fields response, bytes site):
+        """What purges find this response by: its tags, and the groups it is in at `site` (RFC 9875).
+
+        None where there are none; TOO_MANY_TAGS where not all can be indexed.
+        """
+        tags = response_tags(response, self.tag_fields)
+        if tags is TOO_MANY_TAGS:
+            return tags
+        groups = cache_groups(response)
+        if groups is TOO_MANY_TAGS:
+            return groups
+        if not tags and not groups:
+            return None
+        return tuple([TAG + tag for tag in tags] + [group_tag(site, group) for group in groups])
+
+    # -- purging; what fetches under way bring is outdated then as well
+
+    cdef int64_t invalidate(self, bytes url) except -1:
+        """RFC 9111 4.4: drop all variants of a URL; how many there were."""
+        return self.purge_url(url, False)
+
+    cpdef int64_t purge_url(self, bytes url, bint soft) except -1:
+        """Drop all variants of a URL, or make them stale (`soft`); how many there were."""
+        self.coalescing.void_url(url)
+        return self.remove(self.memory.of_url(url), soft)
+
+    cpdef int64_t purge_prefix(self, bytes prefix, bytes suffix, bint soft) except -1:
+        """The same for every URL that starts and ends like this. The time taken grows with all that is stored."""
+        self.coalescing.void_prefix(prefix, suffix)
+        return self.remove(self.memory.of_prefix(prefix, suffix), soft)
+
+    cpdef int64_t purge_tags(self, tags, bint soft) except -1:
+        """The same for everything that has one of these tags."""
+        cdef int64_t number = 0
+        for tag in tags:
+            number += self.purge_indexed(TAG + tag, soft)
+        return number
+
+    cpdef int64_t purge_group(self, bytes site, bytes group, bint soft) except -1:
+        """The same for what is in a group of `site` (RFC 9875)."""
+        return self.purge_indexed(group_tag(site, group), soft)
+
+    cpdef int64_t purge_group_anywhere(self, bytes group, bint soft) except -1:
+        """The same for the groups of that name of every site."""
+        cdef int64_t number = 0
+        self.coalescing.void_prefix(b"", b"")
+        for tag in self.memory.tag_names(GROUP, b"\n" + group):
+            number += self.purge_indexed(tag, soft)
+        return number
+
+    cpdef int64_t clear(self) except -1:
+        """Drop everything; how many entries there were."""
+        self.coalescing.void_prefix(b"", b"")
+        return self.memory.clear()
+
+    cdef int64_t purge_indexed(self, bytes tag, bint soft) except -1:
+        self.coalescing.void_tag(tag)
+        return self.remove(self.memory.of_tag(tag), soft)
+
+    cdef int64_t remove(self, list entries, bint soft) except -1:
+        if soft:
+            return self.memory.expire(entries, time(NULL))
+        return self.memory.drop(entries)
+
+
+cdef bytes group_tag(bytes site, bytes group):
+    """Groups of one origin are not those of another (RFC 9875 2)."""
+    return b"%b%b\n%b" % (GROUP, site, group)

@@ -1,0 +1,31 @@
+"""One fetch a key at a time: who asks for the same meanwhile shares it."""
+
+from libc.stdint cimport int64_t
+
+from caching_proxy.cache_manager.fill cimport Reader
+
+cdef class Flight(Reader):
+    # A fetch that will store what it brings.
+    cdef bytes url
+    cdef bytes sharing                # the key by which others join; None where they may not
+    cdef tuple tags                   # of what it brings
+    cdef bint opened                  # its head is there and judged
+    cdef bint void                    # what it brings is outdated already: not to be stored
+
+cdef class Coalescing:
+    cdef set flights
+    cdef dict leaders                 # key -> Flight
+    cdef dict passes                  # hash of a key -> until when it is not shared, seconds since 1970
+    cdef readonly int64_t pass_time   # seconds
+
+    cdef begin(self, Flight flight, bint leads)
+    cdef end(self, Flight flight)
+    cdef close(self, Flight flight)
+    cdef Flight leader(self, bytes key)
+    cdef bint is_pass(self, bytes key, int64_t now) except -1
+    cdef remember_pass(self, bytes key, int64_t now)
+    cdef forget_pass(self, bytes key)
+    cdef void_url(self, bytes url)
+    cdef void_prefix(self, bytes prefix, bytes suffix)
+    cdef void_tag(self, bytes tag)
+    cdef discredit(self, Flight flight)

@@ -1,0 +1,88 @@
+"""One fetch a key at a time: who asks for the same meanwhile shares it.
+
+What turned out not to be shareable is remembered for a while, so that nobody waits for such an answer again in vain
+(Varnish calls it hit-for-miss). A purge wins over every fetch that began before it.
+"""
+
+from libc.stdint cimport int64_t
+
+cdef enum:
+    PASSES_MAX = 65536        # keys remembered as not shareable; then the oldest go
+
+
+cdef class Flight(Reader):
+    """A fetch that will store what it brings."""
+
+
+cdef class Coalescing:
+    """The fetches under way, those that others may join, and the keys that nobody shares."""
+
+    def __init__(self, int64_t pass_time):
+        self.flights = set()
+        self.leaders = {}
+        self.passes = {}
+        self.pass_time = pass_time
+
+    cdef begin(self, Flight flight, bint leads):
+        """A fetch sets out; it `leads` those to come with the same `sharing` key, unless another does."""
+        self.flights.add(flight)
+        if leads:
+            self.leaders.setdefault(flight.sharing, flight)
+
+    cdef end(self, Flight flight):
+        """A fetch is over."""
+        self.flights.discard(flight)
+        self.close(flight)
+
+    cdef close(self, Flight flight):
+        """Nobody may join this fetch any more."""
+        if flight.sharing is not None and self.leaders.get(flight.sharing) is flight:
+            del self.leaders[flight.sharing]
+
+    cdef Flight leader(self, bytes key):
+        """The fetch to join, or None."""
+        return self.leaders.get(key)
+
+    # -- what is not shareable
+
+    cdef bint is_pass(self, bytes key, int64_t now) except -1:
+        """Whether an answer for this key was found not to be shareable lately."""
+        until = self.passes.get(hash(key))
+        return until is not None and now < until
+
+    cdef remember_pass(self, bytes key, int64_t now):
+        self.passes.pop(hash(key), None)
+        if len(self.passes) >= PASSES_MAX:
+            del self.passes[next(iter(self.passes))]
+        self.passes[hash(key)] = now + self.pass_time
+
+    cdef forget_pass(self, bytes key):
+        if self.passes:
+            self.passes.pop(hash(key), None)
+
+    # -- purges
+
+    cdef void_url(self, bytes url):
+        """What comes for this URL is outdated."""
+        cdef Flight flight
+        for flight in self.flights:
+            if flight.url == url:
+                self.discredit(flight)
+
+    cdef void_prefix(self, bytes prefix, bytes suffix):
+        """The same for every URL that starts and ends like this."""
+        cdef Flight flight
+        for flight in self.flights:
+            if flight.url.startswith(prefix) and flight.url.endswith(suffix):
+                self.discredit(flight)
+
+    cdef void_tag(self, bytes tag):
+        """The same for what has this tag, and for what may yet turn out to have it."""
+        cdef Flight flight
+        for flight in self.flights:
+            if not flight.opened or (flight.tags is not None and tag in flight.tags):
+                self.discredit(flight)
+
+    cdef discredit(self, Flight flight):
+        flight.void = True
+        self.close(flight)

@@ -1,0 +1,12 @@
+"""Answers on their way to the client: from the store, from a fetch, of our own."""
+
+from caching_proxy.cache_manager.entry cimport Entry
+from caching_proxy.proxy_server.exchange cimport Exchange
+
+cdef respond_stored(Exchange x, Entry entry, bytes fate, bytes detail)
+cdef begin_response(Exchange x, bytes fate)
+cdef send_more(Exchange x)
+cdef refuse(Exchange x, object problem, bytes fate)
+cdef respond_own(Exchange x, int status, bytes reason, bytes body, bytes more, bytes content_type=*)
+cdef relay_interims(Exchange x)
+cdef bint part_answers(Exchange x, Entry entry) except -1
