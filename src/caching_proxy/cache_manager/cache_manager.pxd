@@ -22,7 +22,7 @@ cdef class CacheManager:
     cdef bytes sharing_key(self, bytes url, Variant variant, Fields request)
     cdef tuple tags_of(self, Fields response, bytes site)
     cdef int64_t invalidate(self, bytes url) except -1
-    cdef int64_t purge_indexed(self, bytes tag, bint soft) except -1
+    cdef int64_t purge_indexed(self, list tags, bint soft) except -1
     cdef int64_t remove(self, list entries, bint soft) except -1
     cpdef int64_t purge_url(self, bytes url, bint soft) except -1
     cpdef int64_t purge_prefix(self, bytes prefix, bytes suffix, bint soft) except -1

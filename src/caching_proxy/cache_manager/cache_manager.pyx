@@ -24,7 +24,8 @@ cdef class CacheManager:
         self.bodies = Budget(settings.memory)
         self.rules = Rules(
             TimeToLive(int(settings.cache_ttl), int(settings.negative_ttl)),
-            tuple(name.lower().encode() for name in settings.targeted_field))
+            tuple(name.lower().encode() for name in settings.targeted_field),
+            obeys_requests=settings.client_cache_control == "honour")
         self.max_object = settings.max_object
         self.stale_if_error = int(settings.stale_if_error)
         self.tag_fields = tuple(name.lower().encode() for name in settings.tag_field)
@@ -71,31 +72,28 @@ cdef class CacheManager:
 
     cpdef int64_t purge_tags(self, tags, bint soft) except -1:
         """The same for everything that has one of these tags."""
-        cdef int64_t number = 0
-        for tag in tags:
-            number += self.purge_indexed(TAG + tag, soft)
-        return number
+        return self.purge_indexed([TAG + tag for tag in tags], soft)
 
     cpdef int64_t purge_group(self, bytes site, bytes group, bint soft) except -1:
         """The same for what is in a group of `site` (RFC 9875)."""
-        return self.purge_indexed(group_tag(site, group), soft)
+        return self.purge_indexed([group_tag(site, group)], soft)
 
     cpdef int64_t purge_group_anywhere(self, bytes group, bint soft) except -1:
         """The same for the groups of that name of every site."""
-        cdef int64_t number = 0
         self.coalescing.void_prefix(b"", b"")
-        for tag in self.memory.tag_names(GROUP, b"\n" + group):
-            number += self.purge_indexed(tag, soft)
-        return number
+        return self.purge_indexed(self.memory.tag_names(GROUP, b"\n" + group), soft)
 
     cpdef int64_t clear(self) except -1:
         """Drop everything; how many entries there were."""
         self.coalescing.void_prefix(b"", b"")
         return self.memory.clear()
 
-    cdef int64_t purge_indexed(self, bytes tag, bint soft) except -1:
-        self.coalescing.void_tag(tag)
-        return self.remove(self.memory.of_tag(tag), soft)
+    cdef int64_t purge_indexed(self, list tags, bint soft) except -1:
+        cdef set entries = set()
+        for tag in tags:
+            self.coalescing.void_tag(tag)
+            entries.update(self.memory.of_tag(tag))
+        return self.remove(list(entries), soft)
 
     cdef int64_t remove(self, list entries, bint soft) except -1:
         if soft:

@@ -21,14 +21,15 @@ TOO_MANY_TAGS: Final[tuple[bytes, ...]] = (b"\0",)
 What can't be found by all its tags must not be stored: a purge would miss it.
 """
 
-_COMMA_SEPARATED = b"cache-tag"  # its tags may hold spaces
-_SEPARATOR = re.compile(rb"[ \t,]+")
+_SEPARATORS = {b"cache-tag": re.compile(rb","), b"surrogate-key": re.compile(rb"[ \t]+")}
+_ANY_SEPARATOR = re.compile(rb"[ \t,]+")
 
 
 def response_tags(response: FieldSection, names: Sequence[bytes]) -> tuple[bytes, ...]:
     """The tags in the fields `names` (lower case), once each, or TOO_MANY_TAGS.
 
-    Cache-Tag is split at commas, every other field at white space and commas; case counts.
+    Cache-Tag is split at commas, Surrogate-Key at white space, any other field at both; case
+    counts.
     """
     return _within_limits(_read_tags(response, names))
 
@@ -64,7 +65,7 @@ def _read_tags(section: FieldSection, names: Sequence[bytes]) -> tuple[bytes, ..
     tags: dict[bytes, None] = {}
     for name in names:
         for value in section.values(name):
-            parts = value.split(b",") if name == _COMMA_SEPARATED else _SEPARATOR.split(value)
+            parts = _SEPARATORS.get(name, _ANY_SEPARATOR).split(value)
             tags.update(dict.fromkeys([part.strip(b" \t") for part in parts]))
     tags.pop(b"", None)
     return tuple(tags)

@@ -1,7 +1,6 @@
 """One request of a client, on its way to its answer."""
 
 from caching_proxy.cache_manager.fill cimport Fill, Source
-from caching_proxy.fiber cimport Fiber
 from caching_proxy.http.head cimport RequestHead
 
 

@@ -5,6 +5,7 @@ from libc.stdint cimport int64_t
 from caching_proxy.cache_manager.cache_key cimport Variant
 from caching_proxy.cache_manager.entry cimport Entry
 from caching_proxy.cache_manager.fill cimport Fill, Reader
+from caching_proxy.http.fields cimport Fields
 from caching_proxy.http.head cimport RequestHead, ResponseHead
 from caching_proxy.proxy_server.service cimport Service
 from caching_proxy.proxy_server.upstream cimport Receiver, UpstreamConnection
@@ -31,7 +32,7 @@ cdef class Fetch(Receiver):
     cdef Entry partial                # the stored response that it completes ...
     cdef tuple rest                   # ... with these octets: first, last
     cdef bytes suffix                 # ... and those that stand behind them
-    cdef bint combined                # what comes is made whole with it
+    cdef bint completing              # what comes is made whole with it
     cdef object storable              # rfc9111.Storable, or why not
     cdef tuple selecting              # what Vary adds to the key
     cdef int64_t requested_at
@@ -57,9 +58,9 @@ cdef class Fetch(Receiver):
     cdef Entry meant(self)
     cdef bint completes(self) except -1
     cdef confirm(self)
-    cdef Entry freshen(self, Entry entry, Variant variant, tuple selecting)
+    cdef Entry freshen(self, Entry entry, Variant variant, tuple selecting, Fields request)
     cdef judge_head(self)
-    cdef combine(self)
+    cdef complete(self)
     cdef finish(self)
     cdef replace_selected(self)
     cdef store(self)

@@ -33,6 +33,7 @@ cdef frozenset IDEMPOTENT = frozenset(
 cdef frozenset ERRORS = frozenset((500, 502, 503, 504))     # RFC 5861 4
 # The client's own conditions on what is stored: answered here, against the whole that comes.
 cdef uint64_t CONDITIONS = bit(F_IF_NONE_MATCH) | bit(F_IF_MODIFIED_SINCE)
+cdef Fields NO_FIELDS = Fields.of([])
 # How a confirmed response is used once where its 304 forbids to store it any longer.
 cdef object USED_ONCE = Storable(0, LifetimeSource.NONE, 0, 0, True, True, 0, -1, frozenset())
 
@@ -247,7 +248,7 @@ cdef class Fetch(Receiver):
             self.judge_head()
         else:
             if self.head.status == 206 and self.rest is not None:
-                self.combine()
+                self.complete()
             self.storable = judge_storing(self.request.method, self.request.fields, self.head.status,
                                           self.head.fields, self.service.cache.rules, self.requested_at,
                                           self.received_at)
@@ -288,16 +289,21 @@ cdef class Fetch(Receiver):
                       if other.etag == entry.etag and (other is not entry or len(self.offered) > 1)]
         self.service.revalidated += 1
         for other in others:
-            self.freshen(other, other.variant, other.selecting)
-        self.confirmed = self.freshen(entry, self.variant, None)
+            self.freshen(other, other.variant, other.selecting, NO_FIELDS)
+        # What the request selected is everybody's already; another variant would become so by this very response.
+        self.confirmed = self.freshen(entry, self.variant, None,
+                                      NO_FIELDS if len(self.offered) == 1 else self.request.fields)
 
-    cdef Entry freshen(self, Entry entry, Variant variant, tuple selecting):
-        """`entry` with the fields of the response's head, stored where that is still allowed."""
+    cdef Entry freshen(self, Entry entry, Variant variant, tuple selecting, Fields request):
+        """`entry` with the fields of the response's head, stored where that is still allowed.
+
+        `request` is what decides besides the response itself.
+        """
         cdef ResponseHead head
         cdef list lines = merged_fields(origin_lines(entry), self.head.fields.items())
         cdef Entry updated
         head = rebuilt_head(entry, lines, entry.length)
-        storable = judge_storing(b"GET", self.request.fields, entry.status, head.fields, self.service.cache.rules,
+        storable = judge_storing(b"GET", request, entry.status, head.fields, self.service.cache.rules,
                                  self.requested_at, self.received_at)
         allowed = isinstance(storable, Storable) and not self.void
         if selecting is None and allowed:
@@ -316,18 +322,18 @@ cdef class Fetch(Receiver):
         if entry is None or self.head.status != 200 or entry.status != 200 or self.void:
             return
         if head_agrees(stored_head(entry).fields, entry.length, self.head.fields):
-            self.freshen(entry, entry.variant, entry.selecting)
+            self.freshen(entry, entry.variant, entry.selecting, NO_FIELDS)
         else:
             self.service.cache.memory.expire([entry], self.received_at)
 
-    cdef combine(self):
+    cdef complete(self):
         """Make of the rest that comes, and what is stored, the whole."""
         cdef Entry held = self.partial
         before = held.octets(0, self.rest[0] - 1) if self.rest[0] else None
         after = held.octets(self.rest[1] + 1, held.length - 1) if self.rest[1] + 1 < held.length else None
         lines = merged_fields(origin_lines(held), self.head.fields.items())
         self.head = rebuilt_head(held, lines, held.length)
-        self.combined = True
+        self.completing = True
         if before is not None:
             self.fill.prepend([before])
         self.suffix = after
@@ -336,7 +342,7 @@ cdef class Fetch(Receiver):
         """The response has come whole."""
         if self.suffix is not None:
             self.fill.add([self.suffix])
-        if self.combined and self.fill.size != self.partial.length:
+        if self.completing and self.fill.size != self.partial.length:
             self.service.cache.memory.drop([self.partial])
             raise OriginFailed(problems.ORIGIN_MALFORMED, "a part has another size than it says")
         if self.fill.keep and not self.void:

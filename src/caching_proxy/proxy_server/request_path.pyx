@@ -27,9 +27,9 @@ from caching_proxy.proxy_server.service cimport Service
 from caching_proxy.cache_manager.rfc9111.directives import NO_DIRECTIVES, request_directives
 from caching_proxy.cache_manager.rfc9111.invalidation import SAFE_METHODS, invalidated_targets
 from caching_proxy.cache_manager.rfc9111.reuse import Reuse, judge_miss, judge_reuse, may_serve_on_error
-from caching_proxy.cache_manager.rfc9111.storable import NotStorable, Storable
+from caching_proxy.cache_manager.rfc9111.storable import NotStorable
 from caching_proxy.cache_manager.rfc9111.vary import choose_by_language, selecting_values
-from caching_proxy.cache_manager.tags import invalidated_groups, requested_tags
+from caching_proxy.cache_manager.tags import TOO_MANY_TAGS, invalidated_groups, requested_tags
 from caching_proxy.http import problems
 from caching_proxy.http.forwarding import forwarding_lines, told_scheme
 from caching_proxy.http.problems import OriginFailed, RequestRefused
@@ -212,9 +212,11 @@ cdef purge(Exchange x):
     cdef int64_t number
     if x.client.peer not in service.purgers or fields.seen & FORWARDED:
         raise RequestRefused(problems.PURGE_REFUSED)
-    soft = fields.combined(b"soft-purge") == b"1"
-    tags = requested_tags(fields, service.cache.tag_fields)
-    if tags:
+    soft = fields.combined(b"soft-purge") in (b"1", b"?1", b"true", b"yes")
+    if any([fields.values(name) for name in service.cache.tag_fields]):
+        tags = requested_tags(fields, service.cache.tag_fields)
+        if not tags or tags is TOO_MANY_TAGS:
+            raise RequestRefused(problems.PURGE_TAGS)
         number = service.purge_tags(tags, soft)
     else:
         number = service.purge_target(x.target, x.host, soft)
@@ -386,7 +388,7 @@ cdef begin_fetch(Exchange x, bytes sharing, bint reads):
 cdef offer(Exchange x, Fetch fetch):
     """Tell the origin what is stored already, so that it need not send that (RFC 9111 4.3.1)."""
     cdef Entry entry
-    if x.partial is not None and not x.request.fields.has(F_RANGE) and strong_validator(x.partial.etag, x.partial.last_modified, x.partial.date):
+    if can_complete(x):
         held = [(first, first + len(octets) - 1) for first, octets in x.partial.parts]
         fetch.partial = x.partial
         fetch.rest = missing(held, x.partial.length)
@@ -397,6 +399,13 @@ cdef offer(Exchange x, Fetch fetch):
             entry for entry in x.service.cache.memory.of_url(x.url)
             if entry.parts is None and entry.status == 200 and entry.etag and not entry.etag.startswith(b"W/")
             and entry.variant.accept_encoding == x.variant.accept_encoding][:OFFERED_MAX]
+
+
+cdef bint can_complete(Exchange x) except -1:
+    """Whether only the rest of what is stored is needed, and can be asked for safely (RFC 9111 3.4)."""
+    if x.partial is None or x.request.fields.has(F_RANGE):
+        return False
+    return strong_validator(x.partial.etag, x.partial.last_modified, x.partial.date) is not None
 
 
 cdef bytes forwarding(Exchange x):
@@ -474,7 +483,7 @@ cdef bytes fate_of(Exchange x):
 
 cdef bytes outcome(Fetch fetch):
     """What became of the response in the store."""
-    cdef bytes told = b"; fwd-status=206" if fetch.combined else b""
+    cdef bytes told = b"; fwd-status=206" if fetch.completing else b""
     if isinstance(fetch.storable, NotStorable):
         return told + b"; detail=" + fetch.storable.value
     if fetch.stored or fetch.fill.keep:

@@ -11,8 +11,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from caching_proxy.cache_manager.cache_key import Variant, Variants
 from caching_proxy.cache_manager.entry import Entry
 from caching_proxy.cache_manager.memory_tier import MemoryTier
+from caching_proxy.cache_manager.rfc9111.freshness import LifetimeSource
+from caching_proxy.cache_manager.rfc9111.storable import Storable
 
 VARIANTS = Variants()
+MINUTE = Storable(60, LifetimeSource.MAX_AGE, 0, 0, False, False, 0, -1, frozenset())
 
 
 def variant(number: int) -> Variant:
@@ -20,7 +23,11 @@ def variant(number: int) -> Variant:
 
 
 def entry(url: bytes, number: int = 0, size: int = 1000) -> Entry:
-    return Entry(url, variant(number), 200, b"head", 0, b"x" * size, None, None, False, 0, 0, 60)
+    body = b"x" * size
+    return Entry(
+        *(url, variant(number), None, 200, b"head", 0),
+        *(body, None, size, None, None, MINUTE, 0, None),
+    )
 
 
 def test_equal_variants_are_one_object() -> None:

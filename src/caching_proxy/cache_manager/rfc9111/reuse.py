@@ -76,7 +76,7 @@ def _within_limits(
 ) -> Reuse:
     fresh = staleness < 0
     refused = Reuse.REFUSED if fresh else Reuse.STALE
-    if wanted.no_cache or (wanted.max_age is not None and age > wanted.max_age):
+    if wanted.no_cache or _is_older(age, wanted.max_age):
         return refused
     if wanted.min_fresh is not None and -staleness < wanted.min_fresh:
         return refused
@@ -90,3 +90,8 @@ def _within_limits(
     if must_revalidate or staleness > wanted.max_stale:
         return Reuse.STALE
     return Reuse.STALE_WHILE_REVALIDATE if staleness < window else Reuse.STALE_ALLOWED
+
+
+def _is_older(age: int, max_age: int | None) -> bool:
+    """Whether a request's max-age refuses this age; 0 asks for validation within a second too."""
+    return max_age is not None and (age > max_age or max_age == 0)

@@ -47,11 +47,13 @@ class Rules:
 
     `targets`: the targeted fields to obey, names in lower case, most applicable first (RFC 9213).
     `methods`: those whose responses are stored; content of the request has to be in the cache key.
+    `obeys_requests`: no-store of a request counts.
     """
 
     ttl: TimeToLive
     targets: tuple[bytes, ...] = (b"cdn-cache-control",)
     methods: frozenset[bytes] = frozenset({b"GET"})
+    obeys_requests: bool = True
 
 
 class Storable(NamedTuple):
@@ -93,6 +95,7 @@ class NotStorable(enum.Enum):
     SET_COOKIE = b"set-cookie"
     NO_LIFETIME = b"no-lifetime"
     STALE = b"stale"
+    TAGS = b"too-many-tags"
 
 
 def judge_storing(
@@ -120,7 +123,7 @@ def judge_storing(
     refusal = (
         _refused_by_directives(directives, status)
         or _refused_by_status(method, status, response)
-        or _refused_by_request(request, directives)
+        or _refused_by_request(request, directives, rules.obeys_requests)
         or _refused_by_vary(response)
     )
     if refusal is not None:
@@ -170,8 +173,10 @@ def _is_one_part(response: FieldSection) -> bool:
     return part is not None and part.length is not None
 
 
-def _refused_by_request(request: FieldSection, directives: Directives) -> NotStorable | None:
-    if parse_cache_control(request.combined(b"cache-control")).no_store:
+def _refused_by_request(
+    request: FieldSection, directives: Directives, obeys: bool
+) -> NotStorable | None:
+    if obeys and parse_cache_control(request.combined(b"cache-control")).no_store:
         return NotStorable.REQUEST_NO_STORE
     if request.combined(b"authorization") is None:
         return None

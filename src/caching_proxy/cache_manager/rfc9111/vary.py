@@ -61,7 +61,7 @@ def selecting_names(vary: bytes | None) -> tuple[bytes, ...] | None:
 def _names(vary: bytes) -> tuple[bytes, ...] | None:
     members = [member.strip(b" \t").lower() for member in vary.split(b",")]
     names = {member for member in members if member}
-    if b"*" in names or names & _OF_CLIENTS or not all(_FIELD_NAME.fullmatch(name) for name in names):
+    if b"*" in names or names & _OF_CLIENTS or not all(map(_FIELD_NAME.fullmatch, names)):
         return None
     return tuple(sorted(names - KEYED_FIELDS))
 

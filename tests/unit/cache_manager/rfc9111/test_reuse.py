@@ -45,7 +45,7 @@ def judge(
         (b"no-store", 60, Reuse.PASS),
         (b"max-age=10", 10, Reuse.FRESH),
         (b"max-age=10", 11, Reuse.REFUSED),
-        (b"max-age=0", 0, Reuse.FRESH),
+        (b"max-age=0", 0, Reuse.REFUSED),
         (b"max-age=0", 1, Reuse.REFUSED),
         (b"max-age=10", 60, Reuse.STALE),
         (b"max-age=90", 60, Reuse.STALE),
