@@ -111,12 +111,13 @@ def seconds(low: float, high: float) -> Kind:
 
 
 def choice(*words: str) -> Kind:
-    """One of a few words."""
+    """One of a few words, in any case."""
     bounds = f"{', '.join(words[:-1])} or {words[-1]}"
+    known = {word.lower(): word for word in words}
 
     def read(value: str) -> str:
-        word = str(value).strip().lower()
-        if word not in words:
+        word = known.get(str(value).strip().lower())
+        if word is None:
             raise ValueError(f"{value!r} is none of the choices: use {bounds}")
         return word
 
@@ -182,6 +183,13 @@ def _read_token(value: str) -> str:
     return str(value)
 
 
+def _read_parameter(value: str) -> str:
+    name = str(value).removesuffix("*")
+    if not name or re.search(r"[\s&=#*]", name):
+        raise ValueError(f"{value!r} is no parameter: write its name, or its beginning and *")
+    return str(value)
+
+
 def _read_existing_file(value: str | Path) -> Path:
     path = Path(value)
     if not path.is_file():
@@ -224,6 +232,7 @@ ORIGIN = Kind(_read_origin, "URL")
 NETWORK = Kind(_read_network, "NETWORK")
 AUTHORITY = Kind(_read_authority, "NAME")
 TOKEN = Kind(_read_token, "TOKEN")
+PARAMETER = Kind(_read_parameter, "NAME")
 EXISTING_FILE = Kind(_read_existing_file, "FILE")
 LOG_FILE = Kind(_read_log_file, "FILE")
 SOCKET_PATH = Kind(_read_socket_path, "PATH")

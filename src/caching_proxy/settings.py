@@ -335,6 +335,36 @@ class Settings(StoreSettings):
         CACHE,
         "Network from which the method PURGE is taken.",
     )
+    cache_method: list[str] = setting(
+        [],
+        kinds.choice("POST", "PUT"),
+        CACHE,
+        "Method that is cached besides GET, HEAD and QUERY, its content in the key, where the"
+        " origin states freshness.",
+    )
+    max_keyed_body: int = setting(
+        64 * KB,
+        kinds.size(0, 16 * MB),
+        CACHE,
+        "Greatest request content that goes into a key; requests with more are not cached.",
+    )
+    query_drop: list[str] = setting(
+        [],
+        kinds.PARAMETER,
+        CACHE,
+        "Query parameter to leave out, in the key and upstream; utm_* stands for all that begin so.",
+    )
+    query_keep: list[str] = setting(
+        [], kinds.PARAMETER, CACHE, "Query parameter to keep; with one, all others are left out."
+    )
+    query_sort: bool = setting(
+        False, kinds.SWITCH, CACHE, "Put query parameters in order by name, in the key and upstream."
+    )
+    key_header: list[str] = setting([], kinds.TOKEN, CACHE, "Request field to add to the key.")
+    key_cookie: list[str] = setting([], kinds.TOKEN, CACHE, "Cookie to add to the key.")
+    key_device: bool = setting(
+        False, kinds.SWITCH, CACHE, "Add the kind of device to the key: mobile, tablet, desktop, bot."
+    )
     normalize_path: bool = setting(
         False,
         kinds.SWITCH,

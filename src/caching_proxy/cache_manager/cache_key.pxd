@@ -4,14 +4,15 @@ cdef class Variant:
     cdef readonly bytes accept
     cdef readonly bytes accept_encoding
     cdef readonly bytes accept_language
-    cdef readonly bytes text          # the three, a line each
+    cdef readonly bytes extra
+    cdef readonly bytes text          # all of them
 
 cdef class Variants:
     cdef dict memo
     cdef dict interned
     cdef readonly Variant plain       # that of a request with none of the fields
 
-    cpdef Variant of(self, bytes accept, bytes accept_encoding, bytes accept_language)
+    cpdef Variant of(self, bytes accept, bytes accept_encoding, bytes accept_language, bytes extra=*)
     cdef Variant find(self, bytes raw)
 
 cpdef bytes key_digest(bytes url, Variant variant)

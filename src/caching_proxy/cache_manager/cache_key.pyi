@@ -2,12 +2,17 @@ class Variant:
     accept: bytes | None
     accept_encoding: bytes | None
     accept_language: bytes | None
+    extra: bytes
     text: bytes
 
 class Variants:
     plain: Variant
     def of(
-        self, accept: bytes | None, accept_encoding: bytes | None, accept_language: bytes | None
+        self,
+        accept: bytes | None,
+        accept_encoding: bytes | None,
+        accept_language: bytes | None,
+        extra: bytes = b"",
     ) -> Variant: ...
 
 def key_digest(url: bytes, variant: Variant) -> bytes: ...

@@ -22,7 +22,11 @@ cdef dict DIGESTS = {}
 
 
 cdef class Variant:
-    """Normalised Accept, Accept-Encoding and Accept-Language of a request; None where it has no such field."""
+    """What a request has in the key besides its URL.
+
+    Normalised Accept, Accept-Encoding and Accept-Language, None where it has no such field, and what --key-header and
+    its like, and content of the request, add.
+    """
 
 
 cdef class Variants:
@@ -37,10 +41,10 @@ cdef class Variants:
         """The remembered Variant for the three raw values, each with "=" before and LF behind it (absent: LF alone)."""
         return self.memo.get(raw)
 
-    cpdef Variant of(self, bytes accept, bytes accept_encoding, bytes accept_language):
-        """The Variant for these values as they came (None: absent)."""
+    cpdef Variant of(self, bytes accept, bytes accept_encoding, bytes accept_language, bytes extra=b""):
+        """The Variant for these values as they came (None: absent); `extra` is empty or canonical already."""
         cdef bytes raw = b"".join([b"\n" if value is None else b"=%b\n" % value
-                                  for value in (accept, accept_encoding, accept_language)])
+                                  for value in (accept, accept_encoding, accept_language)]) + extra
         cdef Variant variant = self.memo.get(raw)
         if variant is not None:
             return variant
@@ -48,8 +52,11 @@ cdef class Variants:
         variant.accept = None if accept is None else normalise_accept(accept)
         variant.accept_encoding = None if accept_encoding is None else normalise_accept_encoding(accept_encoding)
         variant.accept_language = None if accept_language is None else normalise_accept_language(accept_language)
+        variant.extra = extra
         variant.text = b"%b\n%b\n%b" % (
             variant.accept or b"", variant.accept_encoding or b"", variant.accept_language or b"")
+        if extra:
+            variant.text += b"\n" + extra
         if len(raw) > MEMO_SIZE:
             return variant
         if len(self.memo) >= MEMO_ENTRIES:

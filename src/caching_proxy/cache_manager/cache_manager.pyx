@@ -3,10 +3,15 @@
 from libc.stdint cimport int64_t
 from libc.time cimport time
 
+from caching_proxy.cache_manager.key_rules import KeyRules
+from caching_proxy.cache_manager.no_vary_search import canonical_query, parse_no_vary_search
 from caching_proxy.cache_manager.rfc9111.freshness import TimeToLive
 from caching_proxy.cache_manager.rfc9111.storable import Rules
 from caching_proxy.cache_manager.rfc9111.vary import selecting_values
 from caching_proxy.cache_manager.tags import TOO_MANY_TAGS, cache_groups, response_tags
+
+cdef enum:
+    SEARCHES_MAX = 4096       # paths whose No-Vary-Search is remembered; then the oldest go
 
 # One index holds tags and groups; a name of one kind is never one of the other.
 cdef bytes TAG = b"tag\n"
@@ -25,10 +30,28 @@ cdef class CacheManager:
         self.rules = Rules(
             TimeToLive(int(settings.cache_ttl), int(settings.negative_ttl)),
             tuple(name.lower().encode() for name in settings.targeted_field),
+            frozenset([b"GET", b"QUERY", *(method.encode() for method in settings.cache_method)]),
             obeys_requests=settings.client_cache_control == "honour")
+        self.key_rules = KeyRules(settings.query_drop, settings.query_sort, settings.query_keep, settings.key_header,
+                                  settings.key_cookie, settings.key_device)
+        self.searches = {}
         self.max_object = settings.max_object
         self.stale_if_error = int(settings.stale_if_error)
         self.tag_fields = tuple(name.lower().encode() for name in settings.tag_field)
+
+    cdef bytes same_for(self, bytes path, bytes query):
+        """The query in the form that all have for which the path's No-Vary-Search says the same."""
+        rule = self.searches.get(path)
+        return query if rule is None else canonical_query(query, rule)
+
+    cdef learn_search(self, bytes path, bytes value):
+        """What a response of this path says of its query (None: nothing)."""
+        rule = None if value is None else parse_no_vary_search(value)
+        self.searches.pop(path, None)
+        if rule is not None:
+            if len(self.searches) >= SEARCHES_MAX:
+                del self.searches[next(iter(self.searches))]
+            self.searches[path] = rule
 
     cdef bytes sharing_key(self, bytes url, Variant variant, Fields request):
         """What requests must have in common to share a fetch, as far as that is known before its answer."""

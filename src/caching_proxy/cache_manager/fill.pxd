@@ -35,6 +35,7 @@ cdef class Fill:
 
     cdef join(self, Reader reader)
     cdef leave(self, Reader reader)
+    cdef hand_over(self, Reader reader)
     cdef wake(self)
     cdef add(self, list chunks)
     cdef finish(self)

@@ -59,6 +59,10 @@ cdef class Fill:
             self.drop_taken()
         self.ease()
 
+    cdef hand_over(self, Reader reader):
+        """A reader that has taken nothing goes, and another is to come."""
+        self.readers.remove(reader)
+
     cdef wake(self):
         """Let every reader look."""
         cdef Reader reader

@@ -25,6 +25,7 @@ cdef tuple NAMES = (
     b"x-http-method", b"x-http-method-override", b"x-method-override",
     b"", b"x-host", b"x-original-host", b"x-original-url", b"x-real-ip", b"x-rewrite-url",
     b"x-url-scheme",
+    b"cache-groups", b"no-vary-search",
 )
 assert len(NAMES) == FIELD_IDS <= 64
 

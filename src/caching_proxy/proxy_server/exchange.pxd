@@ -33,6 +33,7 @@ cdef class Exchange(Reader):
     cdef bytes host                   # the client's authority
     cdef bytes scheme                 # ... and scheme
     cdef bytes url
+    cdef bytes content                # what the request's content adds to the key; None: it is not in there
     cdef Variant variant              # None: the method is not cacheable
     cdef bytes key
     # what is stored

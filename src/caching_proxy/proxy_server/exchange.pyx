@@ -29,6 +29,8 @@ cdef class Exchange(Reader):
 
     cdef finish(self):
         """Let go of the fetch, and let the client's connection go on."""
+        if self.body is not None:
+            self.body.let_go()
         if self.fetch is not None:
             self.fetch.reader_left(self)
             self.fetch = None

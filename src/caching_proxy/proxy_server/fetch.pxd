@@ -26,7 +26,7 @@ cdef class Fetch(Receiver):
     cdef bint stores                  # what it brings may be stored
     cdef Variant variant              # None: the method is not cacheable
     cdef bytes key
-    cdef bytes site
+    cdef bytes scheme                 # ... and scheme
     cdef bint stands_in               # a stale response answers where this one is an error
     cdef list offered                 # stored responses whose validators go along
     cdef Entry partial                # the stored response that it completes ...

@@ -10,7 +10,8 @@ from libc.stdint cimport int64_t, uint64_t
 from libc.time cimport time
 
 from caching_proxy.http.fields cimport (
-    F_CONTENT_RANGE, F_ETAG, F_IF_MODIFIED_SINCE, F_IF_NONE_MATCH, F_IF_RANGE, F_RANGE, F_VARY, Fields, bit,
+    F_CONTENT_RANGE, F_ETAG, F_IF_MODIFIED_SINCE, F_IF_NONE_MATCH, F_IF_RANGE, F_NO_VARY_SEARCH, F_RANGE, F_VARY,
+    Fields, bit,
 )
 from caching_proxy.http.head cimport ResponseHead
 from caching_proxy.proxy_server.heads cimport origin_head, origin_lines, rebuilt_head, stored_entry, stored_head
@@ -117,6 +118,8 @@ cdef class Fetch(Receiver):
         while True:
             if self.connection is None:
                 await self.connect()
+            self.taken = 0                              # a body that is kept is sent from its start
+            self.sent = self.body is None
             self.requested_at = time(NULL)
             self.connection.begin(self, self.wire)
             try:
@@ -171,7 +174,9 @@ cdef class Fetch(Receiver):
         return failure.problem is problems.ORIGIN_RESET and self.connection.kept and not self.connection.heard
 
     cdef bint resendable(self) except -1:
-        return not self.orphan and self.body is None and self.request.method in IDEMPOTENT
+        if self.orphan or self.request.method not in IDEMPOTENT:
+            return False
+        return self.body is None or self.body.keep
 
     cdef send_body(self):
         cdef bytes chunk
@@ -256,13 +261,16 @@ cdef class Fetch(Receiver):
                 self.storable = NotStorable.PARTIAL
             if self.head.status in ERRORS and self.stands_in:
                 self.storable = NotStorable.STATUS
-            tags = self.service.cache.tags_of(self.head.fields, self.site)
+            tags = self.service.cache.tags_of(
+                self.head.fields, self.service.site(self.host, self.scheme))
             if tags is TOO_MANY_TAGS:
                 self.storable = NotStorable.TAGS
             else:
                 self.tags = tags
             if isinstance(self.storable, Storable):
                 self.selecting = selecting_of(self.head.fields, self.request.fields)
+                self.url = self.service.learn_search(self.target, self.host, self.scheme,
+                                                     self.head.fields.joined(F_NO_VARY_SEARCH))
                 if self.head.content_length <= self.service.cache.max_object:
                     self.fill.hold(self.service.cache.bodies, self.service.cache.max_object)
             elif self.head.status < 500 and not self.void:
@@ -303,8 +311,8 @@ cdef class Fetch(Receiver):
         cdef list lines = merged_fields(origin_lines(entry), self.head.fields.items())
         cdef Entry updated
         head = rebuilt_head(entry, lines, entry.length)
-        storable = judge_storing(b"GET", request, entry.status, head.fields, self.service.cache.rules,
-                                 self.requested_at, self.received_at)
+        storable = judge_storing(b"GET" if self.is_head else self.request.method, request, entry.status, head.fields,
+                                 self.service.cache.rules, self.requested_at, self.received_at)
         allowed = isinstance(storable, Storable) and not self.void
         if selecting is None and allowed:
             selecting = selecting_of(head.fields, self.request.fields)
@@ -391,7 +399,7 @@ cdef class Fetch(Receiver):
 
     cdef Entry entry(self, ResponseHead head, Variant variant, tuple selecting, bytes body, tuple parts,
                      int64_t length, object storable):
-        tags = self.service.cache.tags_of(head.fields, self.site)
+        tags = self.service.cache.tags_of(head.fields, self.service.site(self.host, self.scheme))
         return stored_entry(self.service, self.url, variant, selecting, self.key, head, body, parts, length,
                             storable, self.received_at, self.tags if tags is TOO_MANY_TAGS else tags)
 

@@ -191,7 +191,7 @@ cdef class ClientConnection(Client):
         cdef bint not_modified = False
         cdef bytes url
         cdef Entry entry
-        if scan.seen & NOT_A_PLAIN_HIT or service.host_keyed or service.normalize or service.draining:
+        if scan.seen & NOT_A_PLAIN_HIT or not service.plain_keys or service.draining:
             return None
         if self.trusted or self.secure:
             return None

@@ -4,6 +4,8 @@ admit -> find_key -> find_stored (lookup and judge) -> find_fetch (which stores 
 in http1.pyx is the same way, short-cut.
 """
 
+from hashlib import sha256
+
 from cpython.bytes cimport PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint64_t
 from libc.time cimport time
@@ -11,8 +13,9 @@ from libc.time cimport time
 from caching_proxy.cache_manager.cache_key cimport Variant, key_digest
 from caching_proxy.cache_manager.entry cimport Entry
 from caching_proxy.http.fields cimport (
-    F_ACCEPT, F_ACCEPT_ENCODING, F_ACCEPT_LANGUAGE, F_AUTHORIZATION, F_CACHE_CONTROL, F_CONTENT_LANGUAGE, F_FORWARDED,
-    F_IF_MATCH, F_IF_RANGE, F_IF_UNMODIFIED_SINCE, F_PRAGMA, F_RANGE, F_VARY, F_VIA, F_X_FORWARDED_FOR,
+    F_ACCEPT, F_ACCEPT_ENCODING, F_ACCEPT_LANGUAGE, F_AUTHORIZATION, F_CACHE_CONTROL, F_CONTENT_ENCODING,
+    F_CONTENT_LANGUAGE, F_CONTENT_TYPE, F_FORWARDED, F_IF_MATCH, F_IF_MODIFIED_SINCE, F_IF_NONE_MATCH, F_IF_RANGE,
+    F_IF_UNMODIFIED_SINCE, F_PRAGMA, F_RANGE, F_VARY, F_VIA, F_X_FORWARDED_FOR,
     F_X_HTTP_METHOD, F_X_HTTP_METHOD_OVERRIDE, F_X_METHOD_OVERRIDE, F_X_REAL_IP, Fields, bit,
 )
 from caching_proxy.http.head cimport RequestHead
@@ -34,7 +37,7 @@ from caching_proxy.http import problems
 from caching_proxy.http.forwarding import forwarding_lines, told_scheme
 from caching_proxy.http.problems import OriginFailed, RequestRefused
 from caching_proxy.http.ranges import missing, strong_validator
-from caching_proxy.http.target import normalise_target, split_absolute
+from caching_proxy.http.target import split_absolute
 
 cdef enum:
     OFFERED_MAX = 16          # entity tags of other variants that a request carries
@@ -51,6 +54,7 @@ cdef uint64_t NOT_FROM_STORE = (bit(F_X_HTTP_METHOD) | bit(F_X_HTTP_METHOD_OVERR
                                 | bit(F_IF_MATCH) | bit(F_IF_UNMODIFIED_SINCE))
 # What tells that somebody else's request is passed on.
 cdef uint64_t FORWARDED = bit(F_X_FORWARDED_FOR) | bit(F_FORWARDED) | bit(F_VIA) | bit(F_X_REAL_IP)
+cdef uint64_t CONDITIONS = bit(F_IF_NONE_MATCH) | bit(F_IF_MODIFIED_SINCE)
 cdef frozenset ERRORS = frozenset((500, 502, 503, 504))     # RFC 5861 4
 # What Cache-Status (RFC 9211) says of each verdict.
 cdef dict FATES = {
@@ -85,6 +89,13 @@ async def answer(Exchange x):
         if x.request.method == b"PURGE":
             purge(x)
             return
+        if x.request.method in x.service.cache.rules.methods:
+            begin_content(x)
+            while content_is_due(x):
+                await x.changed()
+                if x.client.gone:
+                    return
+            end_content(x)
         find_key(x)
         find_stored(x)
         if x.verdict in DETAILS:
@@ -161,10 +172,8 @@ cdef admit(Exchange x):
         raise RequestRefused(problems.BODY_TOO_LARGE)
     if not x.target.startswith(b"/") and x.target != b"*":
         resolve_absolute(x)
-    if service.normalize:
-        x.target = normalise_target(x.target)
-    if service.base_path and x.target != b"*":
-        x.target = service.base_path + x.target
+    if x.target != b"*":
+        x.target = service.base_path + service.canonical(x.target)
 
 
 cdef count_forward(RequestHead request):
@@ -224,6 +233,47 @@ cdef purge(Exchange x):
     respond_own(x, 200, b"OK", receipt, b"Cache-Control: no-store\r\n", b"application/json")
 
 
+# -- content that is in the key (QUERY, and what --cache-method names)
+
+
+cdef begin_content(Exchange x):
+    """Hold the request's content, as far as --max-keyed-body lets it into the key."""
+    if x.request.method == b"GET" or (x.request.method != b"QUERY" and x.request.fields.seen & CONDITIONS):
+        return
+    if x.body is None:
+        x.content = content_key(x, b"")
+        return
+    if x.request.content_length <= x.service.max_keyed_body:
+        x.body.join(x)
+        x.body.hold(x.service.cache.bodies, x.service.max_keyed_body)
+        if x.request.expects_continue and not x.body.complete:
+            x.continued = True
+            x.client.send(b"HTTP/1.1 100 Continue\r\n\r\n", [])
+
+
+cdef bint content_is_due(Exchange x) except -1:
+    return x.body is not None and x.body.keep and not x.body.complete and x.body.error is None
+
+
+cdef end_content(Exchange x):
+    """Take the content into the key; what sends it on takes it from its start."""
+    if x.body is None or x not in x.body.readers:
+        return
+    if x.body.error is not None:
+        raise x.body.error
+    if x.body.keep:
+        x.content = content_key(x, x.body.whole())
+    x.body.hand_over(x)
+
+
+cdef bytes content_key(Exchange x, bytes content):
+    """What the key says of a request's method and content; its metadata may change what it means."""
+    cdef Fields fields = x.request.fields
+    parts = [x.request.method, sha256(content).hexdigest().encode()]
+    parts += [fields.joined(field) or b"" for field in (F_CONTENT_TYPE, F_CONTENT_ENCODING, F_CONTENT_LANGUAGE)]
+    return b"\n".join(parts)
+
+
 # -- key, lookup, judge
 
 
@@ -235,9 +285,11 @@ cdef find_key(Exchange x):
     if x.service.host_keyed and x.host is not None:
         x.host = x.host.lower()
     x.url = x.service.url(x.target, x.host, x.scheme)
-    if x.request.method == b"GET" or x.request.method == b"HEAD":
-        x.variant = x.service.cache.variants.of(
-            fields.joined(F_ACCEPT), fields.joined(F_ACCEPT_ENCODING), fields.joined(F_ACCEPT_LANGUAGE))
+    if x.content is None and x.request.method != b"GET" and x.request.method != b"HEAD":
+        return
+    x.variant = x.service.cache.variants.of(
+        fields.joined(F_ACCEPT), fields.joined(F_ACCEPT_ENCODING), fields.joined(F_ACCEPT_LANGUAGE),
+        x.service.cache.key_rules.extra(fields) + (x.content or b""))
 
 
 cdef find_stored(Exchange x):
@@ -245,7 +297,7 @@ cdef find_stored(Exchange x):
     cdef Fields fields = x.request.fields
     cdef Entry entry
     x.wanted = NO_DIRECTIVES
-    if x.variant is None or x.body is not None or fields.seen & NOT_FROM_STORE:
+    if x.variant is None or (x.body is not None and x.content is None) or fields.seen & NOT_FROM_STORE:
         x.verdict = PASS
         return
     if x.service.obeys_clients and (fields.has(F_CACHE_CONTROL) or fields.has(F_PRAGMA)):
@@ -280,7 +332,9 @@ cdef Entry chosen_by_language(Exchange x):
     for entry in x.service.cache.memory.of_url(x.url):
         if entry.variant.accept != variant.accept or entry.variant.accept_encoding != variant.accept_encoding:
             continue
-        if entry.selecting is not None or entry.status != 200 or judged(entry, NO_DIRECTIVES) is not FRESH:
+        if entry.variant.extra != variant.extra or entry.selecting is not None or entry.status != 200:
+            continue
+        if judged(entry, NO_DIRECTIVES) is not FRESH:
             continue
         head = stored_head(entry).fields
         if b"accept-language" in (head.joined(F_VARY) or b"").lower():
@@ -320,7 +374,7 @@ cdef bytes sharing_key(Exchange x):
     """What requests have in common that may share a fetch; None for one that goes alone."""
     cdef Fields fields = x.request.fields
     cdef bytes key
-    if x.verdict is PASS or x.request.method != b"GET" or fields.has(F_AUTHORIZATION):
+    if x.verdict is PASS or x.request.method == b"HEAD" or fields.has(F_AUTHORIZATION):
         return None
     key = x.service.cache.sharing_key(x.url, x.variant, fields)
     if fields.has(F_RANGE):
@@ -372,7 +426,7 @@ cdef begin_fetch(Exchange x, bytes sharing, bint reads):
             fetch.sharing = sharing
             fetch.url = x.url
             fetch.key = x.key
-            fetch.site = x.service.site(x.host, x.scheme)
+            fetch.scheme = x.scheme
             fetch.stands_in = stands_in(x)
             offer(x, fetch)
     x.service.origin_requests += 1
@@ -398,7 +452,8 @@ cdef offer(Exchange x, Fetch fetch):
         fetch.offered = [
             entry for entry in x.service.cache.memory.of_url(x.url)
             if entry.parts is None and entry.status == 200 and entry.etag and not entry.etag.startswith(b"W/")
-            and entry.variant.accept_encoding == x.variant.accept_encoding][:OFFERED_MAX]
+            and entry.variant.accept_encoding == x.variant.accept_encoding
+            and entry.variant.extra == x.variant.extra][:OFFERED_MAX]
 
 
 cdef bint can_complete(Exchange x) except -1:
@@ -425,7 +480,7 @@ cdef invalidate(Exchange x):
     """RFC 9111 4.4, RFC 9875 3: what an unsafe method touched is no longer stored."""
     cdef Service service = x.service
     cdef Fields response = x.fetch.head.fields
-    if x.request.method in SAFE_METHODS or x.fetch.head.status >= 400:
+    if x.request.method in SAFE_METHODS or x.content is not None or x.fetch.head.status >= 400:
         return
     for target in invalidated_targets(x.request.method, x.fetch.head.status, x.target, response, own_origins(x)):
         service.cache.invalidate(service.url(target, x.host, x.scheme))
@@ -470,7 +525,7 @@ cdef bytes fate_of(Exchange x):
     cdef bytes fate
     if x.variant is None:
         return FATE_METHOD
-    if x.body is not None:
+    if x.body is not None and x.content is None:
         return FATE_BYPASS
     if x.partial is not None:
         fate = FATE_PARTIAL

@@ -27,6 +27,8 @@ cdef class Service:
     cdef bint host_keyed              # the client's authority goes upstream, so it is in the key
     cdef bint forwarded_host
     cdef bint normalize
+    cdef bint plain_keys              # targets as they came, and nothing that the hit lane does not know
+    cdef int64_t max_keyed_body
     cdef object trusted               # TrustedNetworks
     cdef frozenset authorities        # those that are ours, of an absolute-form target
     cdef bytes via
@@ -72,3 +74,6 @@ cdef class Service:
     cdef int64_t purge_target(self, bytes target, bytes host, bint soft) except -1
     cdef int64_t purge_tags(self, tags, bint soft) except -1
     cdef tuple located(self, bytes url)
+    cdef bytes located_url(self, bytes target, bytes host, bytes scheme)
+    cdef bytes learn_search(self, bytes target, bytes host, bytes scheme, bytes value)
+    cdef bytes canonical(self, bytes target)

@@ -30,6 +30,8 @@ cdef class Service:
         self.forwarded_host = settings.forwarded_host
         self.host_keyed = settings.forwarded_host or settings.host_header == "client"
         self.normalize = settings.normalize_path
+        self.plain_keys = not (self.host_keyed or self.normalize or self.cache.key_rules.enabled)
+        self.max_keyed_body = settings.max_keyed_body
         self.trusted = TrustedNetworks(settings.trusted_proxies)
         self.authorities = frozenset(name.encode() for name in settings.server_name) | {origin.authority}
         self.via = b" %b\r\n" % settings.name.encode()
@@ -58,8 +60,16 @@ cdef class Service:
         """What the key says of the URL.
 
         The target as it goes upstream (base path included) at the origin; the client's authority where that goes
-        upstream; and its scheme, which X-Forwarded-Proto tells, where it is not http.
+        upstream; and its scheme, which X-Forwarded-Proto tells, where it is not http. A query is in the form that the
+        path's No-Vary-Search gives it.
         """
+        if self.cache.searches and b"?" in target:
+            path, _, query = target.partition(b"?")
+            query = self.cache.same_for(self.located_url(path, host, scheme), query)
+            target = b"%b?%b" % (path, query) if query else path
+        return self.located_url(target, host, scheme)
+
+    cdef bytes located_url(self, bytes target, bytes host, bytes scheme):
         if self.host_keyed:
             return b"%b%b\n%b\n%b" % (self.origin_url, target, (host or b"").lower(), scheme)
         if scheme != b"http":
@@ -68,7 +78,13 @@ cdef class Service:
 
     cdef bytes site(self, bytes host, bytes scheme):
         """The origin that a URL is of, as its key says it."""
-        return self.url(b"", host, scheme)
+        return self.located_url(b"", host, scheme)
+
+    cdef bytes learn_search(self, bytes target, bytes host, bytes scheme, bytes value):
+        """Remember the No-Vary-Search (or None) of a response to `target`; what its URL is in keys now."""
+        if value is not None or self.cache.searches:
+            self.cache.learn_search(self.located_url(target.partition(b"?")[0], host, scheme), value)
+        return self.url(target, host, scheme)
 
     cdef int64_t purge_target(self, bytes target, bytes host, bint soft) except -1:
         """Purge all that is stored for a target, base path included; without a host, for every host."""
@@ -150,6 +166,10 @@ cdef class Service:
         """Authority (None where it is not told) and target upstream of a URL or target."""
         absolute = split_absolute(url)
         host, target = (None, url) if absolute is None else absolute[1:]
+        return host, self.base_path + self.canonical(target)
+
+    cdef bytes canonical(self, bytes target):
+        """A target of a client in the form in which it is keyed and goes upstream, but for the base path."""
         if self.normalize:
             target = normalise_target(target)
-        return host, self.base_path + target
+        return self.cache.key_rules.target(target)

@@ -23,6 +23,8 @@ from caching_proxy.cache_manager.rfc9111.vary import selecting_names
 from caching_proxy.http.ranges import parse_content_range, strong_validator
 from caching_proxy.http.section import FieldSection
 
+# RFC 9110 9.3.3: responses to these are stored only where the origin states their freshness.
+_UNSAFE = frozenset({b"POST", b"PUT"})
 # Answers to something in the request that is not in the cache key: Range, Expect, preconditions,
 # credentials for a proxy; and those that RFC 6585 forbids to store.
 _NEVER_STORED = frozenset({304, 407, 412, 416, 417, 428, 429, 431, 511})
@@ -132,6 +134,8 @@ def judge_storing(
     date = response_date(response, received_at)
     expires = response.combined(b"expires") if targeted is None else None
     stated = explicit_lifetime(directives, expires, date, received_at)
+    if stated is None and method in _UNSAFE:
+        return NotStorable.NO_LIFETIME
     lifetime = stated or assigned_lifetime(
         status, directives.public, response.combined(b"last-modified"), date, rules.ttl
     )
