@@ -28,6 +28,7 @@ from caching_proxy.load_balancer.server_address import ServerAddress
 
 KB, MB, GB, TB = 1 << 10, 1 << 20, 1 << 30, 1 << 40
 HOUR, DAY = 3600.0, 86400.0
+SLICE_MIN = 64 * KB  # bytes: a request and an entry a slice should be worth it
 
 LISTENING = "Listening"
 ORIGIN = "Origin"
@@ -272,6 +273,12 @@ class Settings(StoreSettings):
     max_object: int = setting(
         16 * MB, kinds.size(0, 2 * GB), CACHE, "Larger responses stream through unstored."
     )
+    slice: int = setting(
+        0,
+        kinds.size(0, GB),
+        CACHE,
+        "Fetch and store large responses in slices of this size; 0 turns it off.",
+    )
     cache_ttl: float = setting(
         HOUR,
         kinds.seconds(0, kinds.FOREVER),
@@ -352,18 +359,18 @@ class Settings(StoreSettings):
         [],
         kinds.PARAMETER,
         CACHE,
-        "Query parameter to leave out, in the key and upstream; utm_* stands for all that begin so.",
+        "Query parameter to leave out, in the key and upstream; utm_* means all that begin so.",
     )
     query_keep: list[str] = setting(
         [], kinds.PARAMETER, CACHE, "Query parameter to keep; with one, all others are left out."
     )
     query_sort: bool = setting(
-        False, kinds.SWITCH, CACHE, "Put query parameters in order by name, in the key and upstream."
+        False, kinds.SWITCH, CACHE, "Put query parameters in order, in the key and upstream."
     )
     key_header: list[str] = setting([], kinds.TOKEN, CACHE, "Request field to add to the key.")
     key_cookie: list[str] = setting([], kinds.TOKEN, CACHE, "Cookie to add to the key.")
     key_device: bool = setting(
-        False, kinds.SWITCH, CACHE, "Add the kind of device to the key: mobile, tablet, desktop, bot."
+        False, kinds.SWITCH, CACHE, "Add the device to the key: mobile, tablet, desktop or bot."
     )
     normalize_path: bool = setting(
         False,
@@ -467,6 +474,8 @@ class Settings(StoreSettings):
         problems = []
         if self.load_balance and not self.servers:
             problems.append("--load-balance: there are no servers: name some with --servers")
+        if 0 < self.slice < SLICE_MIN or self.slice > self.max_object:
+            problems.append("--slice: use 64KB up to --max-object, or 0 to turn it off")
         if self.admin and self.port == self.admin_port != 0:
             problems.append(
                 f"--admin-port: {self.admin_port} is --port already: choose another one"

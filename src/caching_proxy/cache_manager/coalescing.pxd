@@ -15,7 +15,7 @@ cdef class Flight(Reader):
 cdef class Coalescing:
     cdef set flights
     cdef dict leaders                 # key -> Flight
-    cdef dict passes                  # hash of a key -> until when it is not shared, seconds since 1970
+    cdef dict passes                  # hash of a key -> until when it is not shared (seconds since 1970), and why
     cdef readonly int64_t pass_time   # seconds
 
     cdef begin(self, Flight flight, bint leads)
@@ -23,7 +23,8 @@ cdef class Coalescing:
     cdef close(self, Flight flight)
     cdef Flight leader(self, bytes key)
     cdef bint is_pass(self, bytes key, int64_t now) except -1
-    cdef remember_pass(self, bytes key, int64_t now)
+    cdef bytes why(self, bytes key, int64_t now)
+    cdef remember_pass(self, bytes key, bytes reason, int64_t now)
     cdef forget_pass(self, bytes key)
     cdef void_url(self, bytes url)
     cdef void_prefix(self, bytes prefix, bytes suffix)

@@ -47,14 +47,19 @@ cdef class Coalescing:
 
     cdef bint is_pass(self, bytes key, int64_t now) except -1:
         """Whether an answer for this key was found not to be shareable lately."""
-        until = self.passes.get(hash(key))
-        return until is not None and now < until
+        return self.why(key, now) is not None
 
-    cdef remember_pass(self, bytes key, int64_t now):
+    cdef bytes why(self, bytes key, int64_t now):
+        """What made the last answer for this key unshareable, None where it was not, or long ago."""
+        cdef tuple known = self.passes.get(hash(key))
+        return None if known is None or now >= known[0] else known[1]
+
+    cdef remember_pass(self, bytes key, bytes reason, int64_t now):
+        """`reason` is a word for people."""
         self.passes.pop(hash(key), None)
         if len(self.passes) >= PASSES_MAX:
             del self.passes[next(iter(self.passes))]
-        self.passes[hash(key)] = now + self.pass_time
+        self.passes[hash(key)] = (now + self.pass_time, reason)
 
     cdef forget_pass(self, bytes key):
         if self.passes:

@@ -11,7 +11,7 @@ import click
 
 from caching_proxy import __version__
 
-_VERBS = ("start", "stats", "purge", "clear-cache", "demo")
+_VERBS = ("start", "stats", "explain", "purge", "clear-cache", "demo")
 
 
 class _Commands(click.Group):

@@ -54,9 +54,15 @@ class Controlled(Protocol):
         """
         ...
 
+    def explain(
+        self, method: str, url: str, fields: Sequence[tuple[str, str]], content: bytes
+    ) -> dict[str, Any]:
+        """How a request would be answered, and why; ValueError (one line) when it is none."""
+        ...
+
 
 class ControlApi:
-    """`GET /healthz` (503 while draining), `GET /stats`, `POST /clear`, `POST /purge`.
+    """`GET /healthz` (503 while draining), `GET /stats`, `POST /clear`, `/purge` and `/explain`.
 
     Every answer is JSON.
     """
@@ -99,6 +105,7 @@ class ControlApi:
                 web.get("/stats", self._stats),
                 web.post("/clear", self._clear),
                 web.post("/purge", self._purge),
+                web.post("/explain", self._explain),
             ]
         )
         return application
@@ -123,6 +130,13 @@ class ControlApi:
             error_text = f"the body is larger than {_MAX_BODY} bytes: name less at a time"
             return _json({"error": error_text}, 413)
         return _json({"purged": self._drop(selector, value, soft), "soft": soft})
+
+    async def _explain(self, request: web.Request) -> web.Response:
+        try:
+            asked = _read_explain(await request.read())
+            return _json(self._proxy.explain(*asked))
+        except ValueError as error:
+            return _json({"error": str(error)}, 400)
 
     def _drop(self, selector: str, value: Any, soft: bool) -> int:
         if selector == "all":
@@ -186,6 +200,26 @@ def _read_purge(body: bytes) -> tuple[str, Any, bool]:
         raise ValueError(f"{cause}: {_CHOICE}")
     (selector, value), *_ = asked.items()
     return selector, _checked(selector, value), soft
+
+
+def _read_explain(body: bytes) -> tuple[str, str, list[tuple[str, str]], bytes]:
+    """Method, URL, fields and content of the request to explain; ValueError when it is not so."""
+    asked = _read_object(body)
+    url, method = asked.pop("url", None), asked.pop("method", "GET")
+    fields, content = asked.pop("fields", []), asked.pop("content", "")
+    if asked:
+        raise ValueError(f"there is no key {next(iter(asked))!r}: use url, method, fields, content")
+    if not isinstance(url, str) or not _is_target(url):
+        raise ValueError("url is neither a path with its query nor an absolute URL: give one")
+    if not isinstance(method, str) or not isinstance(content, str):
+        raise ValueError("method or content is no text: give texts")
+    pairs = fields if isinstance(fields, list) else [None]
+    if not all(
+        isinstance(pair, list) and len(pair) == 2 and all(isinstance(text, str) for text in pair)
+        for pair in pairs
+    ):
+        raise ValueError('fields are no list of pairs: write [["Accept", "text/html"]]')
+    return method, url, [(name, value) for name, value in pairs], content.encode()
 
 
 def _read_object(body: bytes) -> dict[str, Any]:

@@ -55,6 +55,7 @@ cdef class Fetch(Receiver):
     cdef start_over(self)
     cdef judge(self)
     cdef judge_sharing(self)
+    cdef bytes unshareable(self)
     cdef Entry meant(self)
     cdef bint completes(self) except -1
     cdef confirm(self)

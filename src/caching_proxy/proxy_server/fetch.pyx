@@ -285,7 +285,11 @@ cdef class Fetch(Receiver):
             self.service.cache.coalescing.forget_pass(self.sharing)
         elif known and not self.stays:
             self.service.cache.coalescing.close(self)
-            self.service.cache.coalescing.remember_pass(self.sharing, self.received_at)
+            self.service.cache.coalescing.remember_pass(self.sharing, self.unshareable(), self.received_at)
+
+    cdef bytes unshareable(self):
+        """Why nobody else can have the answer."""
+        return self.storable.value if isinstance(self.storable, NotStorable) else b"too large"
 
     cdef confirm(self):
         """Take over what a 304 says into the stored responses that it means (RFC 9111 4.3.4)."""
@@ -408,7 +412,8 @@ cdef class Fetch(Receiver):
         if self.stores:
             self.service.cache.coalescing.end(self)
             if self.error is not None and self.sharing is not None and not self.orphan and not self.stays:
-                self.service.cache.coalescing.remember_pass(self.sharing, time(NULL))
+                self.service.cache.coalescing.remember_pass(
+                    self.sharing, self.error.problem.detail.encode(), time(NULL))
         self.fill.let_go()
         self.connection = None
         self.body = None

@@ -4,9 +4,11 @@ from libc.stdint cimport int64_t, uint64_t
 
 from caching_proxy.cache_manager.cache_key cimport Variant
 from caching_proxy.cache_manager.entry cimport Entry
+from caching_proxy.http.fields cimport FieldId
 from caching_proxy.http.head cimport RequestHead, ResponseHead
 from caching_proxy.proxy_server.service cimport Service
 
+cdef bint is_sent_on(FieldId field) noexcept
 cdef bytes origin_head(Service service, RequestHead request, bytes target, bytes host, Variant variant,
                        bytes forwarding, uint64_t without, bytes more)
 cdef bytes client_head(Service service, ResponseHead response, bytes key, bytes fate, int64_t length,

@@ -59,6 +59,11 @@ cdef int put_lines(Wire wire, Fields fields, uint64_t without) except -1:
     return 0
 
 
+cdef bint is_sent_on(FieldId field) noexcept:
+    """Whether a request's field goes to the origin as it came, conditions of a shared fetch aside."""
+    return not bit(field) & (HOP_BY_HOP | OURS_UPSTREAM)
+
+
 cdef int put_line(Wire wire, bytes name, bytes value) except -1:
     wire.put_bytes(name)
     wire.put(b": ", 2)

@@ -7,11 +7,15 @@ import contextlib
 import socket
 import sys
 from collections.abc import Sequence
+from typing import Any
 
+from caching_proxy.http.problems import RequestRefused
+from caching_proxy.http.target import split_absolute
 from caching_proxy.proxy_server import http1, listeners
 from caching_proxy.proxy_server.access_log import AccessLog
 from caching_proxy.proxy_server.dialer import Dialer, Resolve, origin_tls, resolve
 from caching_proxy.proxy_server.errors import ListenError
+from caching_proxy.proxy_server.explain import explain
 from caching_proxy.proxy_server.origin import Origin
 from caching_proxy.proxy_server.service import Service
 from caching_proxy.proxy_server.upstream import Pool
@@ -120,6 +124,29 @@ class ProxyServer:
     def clear(self) -> int:
         """Drop every stored response; how many there were."""
         return self._service.clear()
+
+    def explain(
+        self, method: str, url: str, fields: Sequence[tuple[str, str]], content: bytes
+    ) -> dict[str, Any]:
+        """How a request would be answered now, and why, as a dictionary for JSON.
+
+        `url` is a path with its query, or an absolute URL. ValueError (one line) where that and
+        the fields make no request.
+        """
+        absolute = split_absolute(url.encode())
+        host, target = (b"localhost", url.encode()) if absolute is None else absolute[1:]
+        lines = [b"%b %b HTTP/1.1" % (method.encode(), target)]
+        if not any(name.lower() == "host" for name, _ in fields):
+            lines.append(b"Host: " + host)
+        lines += [f"{name}: {value}".encode() for name, value in fields]
+        if content:
+            lines.append(b"Content-Length: %d" % len(content))
+        if any(b"\n" in line or b"\r" in line for line in lines):
+            raise ValueError("a line break in a request's head: leave it out")
+        try:
+            return explain(self._service, b"\r\n".join(lines) + b"\r\n\r\n", content)
+        except RequestRefused as refused:
+            raise ValueError(f"no proxy takes this request: {refused.problem.detail}") from None
 
     def purge(
         self,

@@ -50,7 +50,7 @@ cdef object MISS = Reuse.MISS
 cdef object PASS = Reuse.PASS
 cdef object UNSATISFIABLE = Reuse.UNSATISFIABLE
 # With one of these an origin may take a GET for another method; preconditions are the origin's to judge.
-cdef uint64_t NOT_FROM_STORE = (bit(F_X_HTTP_METHOD) | bit(F_X_HTTP_METHOD_OVERRIDE) | bit(F_X_METHOD_OVERRIDE)
+NOT_FROM_STORE = (bit(F_X_HTTP_METHOD) | bit(F_X_HTTP_METHOD_OVERRIDE) | bit(F_X_METHOD_OVERRIDE)
                                 | bit(F_IF_MATCH) | bit(F_IF_UNMODIFIED_SINCE))
 # What tells that somebody else's request is passed on.
 cdef uint64_t FORWARDED = bit(F_X_FORWARDED_FOR) | bit(F_FORWARDED) | bit(F_VIA) | bit(F_X_REAL_IP)

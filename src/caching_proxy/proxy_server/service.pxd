@@ -28,6 +28,7 @@ cdef class Service:
     cdef bint forwarded_host
     cdef bint normalize
     cdef bint plain_keys              # targets as they came, and nothing that the hit lane does not know
+    cdef frozenset keyed_names        # of request fields, besides those that always are
     cdef int64_t max_keyed_body
     cdef object trusted               # TrustedNetworks
     cdef frozenset authorities        # those that are ours, of an absolute-form target

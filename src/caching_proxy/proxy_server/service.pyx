@@ -31,6 +31,9 @@ cdef class Service:
         self.host_keyed = settings.forwarded_host or settings.host_header == "client"
         self.normalize = settings.normalize_path
         self.plain_keys = not (self.host_keyed or self.normalize or self.cache.key_rules.enabled)
+        self.keyed_names = frozenset(
+            [name.lower().encode() for name in settings.key_header] + [b"cookie"] * bool(settings.key_cookie)
+            + [b"user-agent", b"sec-ch-ua-mobile"] * settings.key_device + [b"host"] * self.host_keyed)
         self.max_keyed_body = settings.max_keyed_body
         self.trusted = TrustedNetworks(settings.trusted_proxies)
         self.authorities = frozenset(name.encode() for name in settings.server_name) | {origin.authority}
