@@ -1,5 +1,7 @@
 """The primary cache key: URL and the request fields that select a representation."""
 
+from libc.stdint cimport int64_t
+
 cdef class Variant:
     cdef readonly bytes accept
     cdef readonly bytes accept_encoding
@@ -15,4 +17,6 @@ cdef class Variants:
     cpdef Variant of(self, bytes accept, bytes accept_encoding, bytes accept_language, bytes extra=*)
     cdef Variant find(self, bytes raw)
 
+cpdef bytes slice_url(bytes url, int64_t number)
+cpdef bytes whole_url(bytes url)
 cpdef bytes key_digest(bytes url, Variant variant)

@@ -12,6 +12,8 @@ from caching_proxy.http.accept import (
     normalise_accept_language,
 )
 
+from libc.stdint cimport int64_t
+
 cdef enum:
     MEMO_ENTRIES = 4096       # combinations of field values remembered; then the memo starts anew
     MEMO_SIZE = 1024          # octets of a combination that is remembered
@@ -65,6 +67,16 @@ cdef class Variants:
         variant = self.interned.setdefault(variant.text, variant)
         self.memo[raw] = variant
         return variant
+
+
+cpdef bytes slice_url(bytes url, int64_t number):
+    """Under what a slice of a URL's response is stored; there is no NUL in a URL."""
+    return b"%b\0%d" % (url, number)
+
+
+cpdef bytes whole_url(bytes url):
+    """The URL that a slice is of, or the URL itself."""
+    return url.partition(b"\0")[0] if b"\0" in url else url
 
 
 cpdef bytes key_digest(bytes url, Variant variant):

@@ -3,6 +3,8 @@
 from libc.stdint cimport int64_t
 from libc.time cimport time
 
+from caching_proxy.cache_manager.cache_key cimport whole_url
+
 from caching_proxy.cache_manager.key_rules import KeyRules
 from caching_proxy.cache_manager.no_vary_search import canonical_query, parse_no_vary_search
 from caching_proxy.cache_manager.rfc9111.freshness import TimeToLive
@@ -13,9 +15,10 @@ from caching_proxy.cache_manager.tags import TOO_MANY_TAGS, cache_groups, respon
 cdef enum:
     SEARCHES_MAX = 4096       # paths whose No-Vary-Search is remembered; then the oldest go
 
-# One index holds tags and groups; a name of one kind is never one of the other.
+# One index holds tags, groups and whose slices there are; a name of one kind is never one of another.
 cdef bytes TAG = b"tag\n"
 cdef bytes GROUP = b"group\n"
+cdef bytes SLICES = b"slices\n"
 
 
 cdef class CacheManager:
@@ -62,20 +65,22 @@ cdef class CacheManager:
         names = tuple([name for name, _ in latest.selecting])
         return b"%b\0%b" % (key, repr(selecting_values(names, request)).encode())
 
-    cdef tuple tags_of(self, Fields response, bytes site):
-        """What purges find this response by: its tags, and the groups it is in at `site` (RFC 9875).
+    cdef tuple tags_of(self, Fields response, bytes url, bytes site):
+        """What purges find this response by: its tags, the groups it is in at `site` (RFC 9875), what it is a slice of.
 
         None where there are none; TOO_MANY_TAGS where not all can be indexed.
         """
+        cdef list found
         tags = response_tags(response, self.tag_fields)
         if tags is TOO_MANY_TAGS:
             return tags
         groups = cache_groups(response)
         if groups is TOO_MANY_TAGS:
             return groups
-        if not tags and not groups:
-            return None
-        return tuple([TAG + tag for tag in tags] + [group_tag(site, group) for group in groups])
+        found = [TAG + tag for tag in tags] + [group_tag(site, group) for group in groups]
+        if b"\0" in url:
+            found.append(SLICES + whole_url(url))
+        return tuple(found) if found else None
 
     # -- purging; what fetches under way bring is outdated then as well
 
@@ -86,7 +91,7 @@ cdef class CacheManager:
     cpdef int64_t purge_url(self, bytes url, bint soft) except -1:
         """Drop all variants of a URL, or make them stale (`soft`); how many there were."""
         self.coalescing.void_url(url)
-        return self.remove(self.memory.of_url(url), soft)
+        return self.remove(self.memory.of_url(url) + self.memory.of_tag(SLICES + url), soft)
 
     cpdef int64_t purge_prefix(self, bytes prefix, bytes suffix, bint soft) except -1:
         """The same for every URL that starts and ends like this. The time taken grows with all that is stored."""

@@ -6,6 +6,8 @@ What turned out not to be shareable is remembered for a while, so that nobody wa
 
 from libc.stdint cimport int64_t
 
+from caching_proxy.cache_manager.cache_key cimport whole_url
+
 cdef enum:
     PASSES_MAX = 65536        # keys remembered as not shareable; then the oldest go
 
@@ -71,14 +73,14 @@ cdef class Coalescing:
         """What comes for this URL is outdated."""
         cdef Flight flight
         for flight in self.flights:
-            if flight.url == url:
+            if whole_url(flight.url) == url:
                 self.discredit(flight)
 
     cdef void_prefix(self, bytes prefix, bytes suffix):
         """The same for every URL that starts and ends like this."""
         cdef Flight flight
         for flight in self.flights:
-            if flight.url.startswith(prefix) and flight.url.endswith(suffix):
+            if flight.url.startswith(prefix) and whole_url(flight.url).endswith(suffix):
                 self.discredit(flight)
 
     cdef void_tag(self, bytes tag):

@@ -9,7 +9,7 @@ cimport cython
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 
-from caching_proxy.cache_manager.cache_key cimport Variant
+from caching_proxy.cache_manager.cache_key cimport Variant, whole_url
 from caching_proxy.cache_manager.entry cimport FREQUENCY_MAX, Entry
 from caching_proxy.http.fields cimport Fields
 
@@ -141,7 +141,7 @@ cdef class MemoryTier:
         cdef bytes url
         cdef list found = []
         for url in self.urls:
-            if url.startswith(prefix) and url.endswith(suffix):
+            if url.startswith(prefix) and whole_url(url).endswith(suffix):
                 found += self.of_url(url)
         return found
 

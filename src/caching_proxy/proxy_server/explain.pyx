@@ -12,10 +12,10 @@ from caching_proxy.cache_manager.fill cimport Fill
 from caching_proxy.http.fields cimport FieldId, Fields, bit, field_id
 from caching_proxy.http.head cimport parse_request
 from caching_proxy.proxy_server.exchange cimport Exchange
+from caching_proxy.proxy_server.fetching cimport sharing_key
 from caching_proxy.proxy_server.heads cimport is_sent_on, stored_head
-from caching_proxy.proxy_server.request_path cimport (
-    NOT_FROM_STORE, admit, content_key, find_key, find_stored, sharing_key,
-)
+from caching_proxy.proxy_server.lookup cimport NOT_FROM_STORE, content_key, find_key, find_stored
+from caching_proxy.proxy_server.request_path cimport admit
 from caching_proxy.proxy_server.service cimport Service
 
 from caching_proxy.cache_manager.rfc9111.reuse import Reuse

@@ -29,6 +29,7 @@ cdef class Fetch(Receiver):
     cdef bytes scheme                 # ... and scheme
     cdef bint stands_in               # a stale response answers where this one is an error
     cdef list offered                 # stored responses whose validators go along
+    cdef tuple slice                  # first and last octet that are asked for, where --slice makes it so
     cdef Entry partial                # the stored response that it completes ...
     cdef tuple rest                   # ... with these octets: first, last
     cdef bytes suffix                 # ... and those that stand behind them
@@ -63,9 +64,13 @@ cdef class Fetch(Receiver):
     cdef judge_head(self)
     cdef complete(self)
     cdef finish(self)
+    cdef bint is_asked_for(self) except -1
+    cdef bint is_all(self) except -1
+    cdef bint is_slice(self) except -1
     cdef replace_selected(self)
     cdef store(self)
     cdef store_part(self)
+    cdef Entry as_slice(self)
     cdef Entry entry(self, ResponseHead head, Variant variant, tuple selecting, bytes body, tuple parts,
                      int64_t length, object storable)
     cdef settle(self)

@@ -9,6 +9,7 @@ from cpython.bytes cimport PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint64_t
 from libc.time cimport time
 
+from caching_proxy.cache_manager.cache_key cimport whole_url
 from caching_proxy.http.fields cimport (
     F_CONTENT_RANGE, F_ETAG, F_IF_MODIFIED_SINCE, F_IF_NONE_MATCH, F_IF_RANGE, F_NO_VARY_SEARCH, F_RANGE, F_VARY,
     Fields, bit,
@@ -98,12 +99,15 @@ cdef class Fetch(Receiver):
         """The request's head, with the conditions of what it is for."""
         cdef uint64_t without = CONDITIONS if self.stores else 0
         cdef list lines = []
+        if self.slice is not None:
+            without |= bit(F_RANGE) | bit(F_IF_RANGE)
+            lines = [(b"Range", b"bytes=%d-%d" % self.slice)]
         if self.rest is not None:
             without |= bit(F_RANGE) | bit(F_IF_RANGE)
             validator = strong_validator(self.partial.etag, self.partial.last_modified, self.partial.date)
             lines = [(b"Range", b"bytes=%d-%d" % self.rest), (b"If-Range", validator)]
         elif self.offered is not None and len(self.offered) == 1:
-            lines = validation_fields((<Entry>self.offered[0]).etag, (<Entry>self.offered[0]).last_modified)
+            lines += validation_fields((<Entry>self.offered[0]).etag, (<Entry>self.offered[0]).last_modified)
         elif self.offered:
             lines = [(b"If-None-Match", b", ".join([(<Entry>entry).etag for entry in self.offered]))]
         more = b"".join([b"%b: %b\r\n" % line for line in lines])
@@ -257,20 +261,23 @@ cdef class Fetch(Receiver):
             self.storable = judge_storing(self.request.method, self.request.fields, self.head.status,
                                           self.head.fields, self.service.cache.rules, self.requested_at,
                                           self.received_at)
-            if self.head.status == 206 and not self.request.fields.has(F_RANGE):
+            if self.head.status == 206 and not self.is_asked_for():
                 self.storable = NotStorable.PARTIAL
+            if self.slice is not None and (self.head.status != 206 or self.is_all()):
+                self.url = whole_url(self.url)
             if self.head.status in ERRORS and self.stands_in:
                 self.storable = NotStorable.STATUS
             tags = self.service.cache.tags_of(
-                self.head.fields, self.service.site(self.host, self.scheme))
+                self.head.fields, self.url, self.service.site(self.host, self.scheme))
             if tags is TOO_MANY_TAGS:
                 self.storable = NotStorable.TAGS
             else:
                 self.tags = tags
             if isinstance(self.storable, Storable):
                 self.selecting = selecting_of(self.head.fields, self.request.fields)
-                self.url = self.service.learn_search(self.target, self.host, self.scheme,
-                                                     self.head.fields.joined(F_NO_VARY_SEARCH))
+                if self.slice is None:
+                    self.url = self.service.learn_search(self.target, self.host, self.scheme,
+                                                         self.head.fields.joined(F_NO_VARY_SEARCH))
                 if self.head.content_length <= self.service.cache.max_object:
                     self.fill.hold(self.service.cache.bodies, self.service.cache.max_object)
             elif self.head.status < 500 and not self.void:
@@ -361,6 +368,22 @@ cdef class Fetch(Receiver):
             self.store()
         self.fill.finish()
 
+    cdef bint is_asked_for(self) except -1:
+        """Whether a 206 answers a Range, of the client's or of ours."""
+        return self.request.fields.has(F_RANGE) if self.slice is None else self.is_slice()
+
+    cdef bint is_all(self) except -1:
+        """Whether a 206 has all there is."""
+        told = parse_content_range(self.head.fields.joined(F_CONTENT_RANGE) or b"")
+        return told is not None and told.first == 0 and told.last + 1 == told.length
+
+    cdef bint is_slice(self) except -1:
+        """Whether the response is the slice that was asked for, and safe to put beside others."""
+        told = parse_content_range(self.head.fields.joined(F_CONTENT_RANGE) or b"")
+        if told is None or told.length is None or not isinstance(self.storable, Storable):
+            return False
+        return told.first == self.slice[0] and told.last == min(self.slice[1], told.length - 1)
+
     cdef replace_selected(self):
         """What the request selected is outdated (RFC 9111 4.3.3)."""
         cdef Entry held = self.service.cache.memory.select(self.url, self.variant, self.request.fields)
@@ -401,9 +424,16 @@ cdef class Fetch(Receiver):
             head, self.variant, self.selecting, body, None if body is not None else parts, told.length,
             self.storable))
 
+    cdef Entry as_slice(self):
+        """The slice that comes, to tell of it and nothing more; None where something else comes."""
+        if self.head.status != 206 or not isinstance(self.storable, Storable):
+            return None
+        told = parse_content_range(self.head.fields.joined(F_CONTENT_RANGE))
+        return self.entry(self.head, self.variant, self.selecting, None, (), told.length, self.storable)
+
     cdef Entry entry(self, ResponseHead head, Variant variant, tuple selecting, bytes body, tuple parts,
                      int64_t length, object storable):
-        tags = self.service.cache.tags_of(head.fields, self.service.site(self.host, self.scheme))
+        tags = self.service.cache.tags_of(head.fields, self.url, self.service.site(self.host, self.scheme))
         return stored_entry(self.service, self.url, variant, selecting, self.key, head, body, parts, length,
                             storable, self.received_at, self.tags if tags is TOO_MANY_TAGS else tags)
 

@@ -10,13 +10,28 @@ from caching_proxy.http.fields cimport (
     F_ETAG, F_IF_MODIFIED_SINCE, F_IF_NONE_MATCH, F_IF_RANGE, F_LAST_MODIFIED, F_RANGE, Fields, bit,
 )
 from caching_proxy.http.head cimport ResponseHead
+from caching_proxy.proxy_server.fetch cimport Fetch
 from caching_proxy.proxy_server.heads cimport client_head, hit_head, metadata, own_response, partial_head
 
+from caching_proxy.cache_manager.rfc9111.reuse import Reuse
+from caching_proxy.cache_manager.rfc9111.storable import NotStorable
 from caching_proxy.http.conditional import not_modified
 from caching_proxy.http.ranges import (
     UNSATISFIABLE, if_range_holds, multipart_end, multipart_type, new_boundary, part_head, requested_ranges,
 )
 
+# What Cache-Status (RFC 9211) says of each verdict that leads to the origin.
+cdef dict FATES = {
+    Reuse.MISS: b"; fwd=uri-miss",
+    Reuse.STALE: b"; fwd=stale",
+    Reuse.STALE_WHILE_REVALIDATE: b"; fwd=stale",
+    Reuse.REFUSED: b"; fwd=request",
+    Reuse.PASS: b"; fwd=request",
+}
+cdef bytes FATE_METHOD = b"; fwd=method"
+cdef bytes FATE_BYPASS = b"; fwd=bypass"
+cdef bytes FATE_PARTIAL = b"; fwd=partial"
+cdef bytes FATE_VARY = b"; fwd=vary-miss"
 cdef uint64_t CONDITIONS = bit(F_IF_NONE_MATCH) | bit(F_IF_MODIFIED_SINCE)
 cdef bytes CONNECTION_CLOSE = b"Connection: close\r\n"
 cdef bytes CONNECTION_KEEP = b"Connection: keep-alive\r\n"
@@ -34,6 +49,7 @@ cdef respond_stored(Exchange x, Entry entry, bytes fate, bytes detail):
     cdef int64_t now = time(NULL)
     cdef bint unchanged = False
     x.service.hits += 1
+    x.service.stale += now >= entry.fresh_until
     x.hit = True
     x.service.cache.memory.touch(entry)
     if fields.seen & CONDITIONS and entry.status == 200:
@@ -52,6 +68,21 @@ cdef respond_stored(Exchange x, Entry entry, bytes fate, bytes detail):
         send(x, head, [])
     else:
         send(x, head, [entry.body])
+
+
+cdef respond_stale(Exchange x):
+    """Answer with what is stored, since the origin cannot (RFC 5861 4)."""
+    cdef Fetch fetch = x.fetch
+    if fetch.error is None:
+        detail = b"; fwd-status=%d" % fetch.head.status
+    else:
+        detail = b'; detail="%b"' % fetch.error.problem.detail.encode()
+    respond_stored(x, x.entry, fate_of(x), detail)
+
+
+cdef respond_confirmed(Exchange x):
+    """Answer with what is stored, which the origin has confirmed."""
+    respond_stored(x, x.fetch.confirmed, fate_of(x) + b"; fwd-status=304", b"")
 
 
 cdef object answerable_ranges(Exchange x, Entry entry):
@@ -199,6 +230,35 @@ cdef bytes interim_head(ResponseHead interim):
     lines += [b"%b: %b" % (name, value) for name, value in interim.fields.items()
               if name.lower() not in (b"connection", b"content-length", b"transfer-encoding", b"keep-alive")]
     return b"\r\n".join(lines) + b"\r\n\r\n"
+
+
+# -- what Cache-Status says
+
+
+cdef bytes fate_of(Exchange x):
+    """Why the request went to the origin."""
+    cdef bytes fate
+    if x.variant is None:
+        return FATE_METHOD
+    if x.body is not None and x.content is None:
+        return FATE_BYPASS
+    if x.partial is not None:
+        fate = FATE_PARTIAL
+    elif x.varies and x.verdict is Reuse.MISS:
+        fate = FATE_VARY
+    else:
+        fate = FATES.get(x.verdict, FATE_BYPASS)
+    return fate + b"; collapsed" if x.follows else fate
+
+
+cdef bytes outcome(Fetch fetch):
+    """What became of the response in the store."""
+    cdef bytes told = b"; fwd-status=206" if fetch.completing else b""
+    if isinstance(fetch.storable, NotStorable):
+        return told + b"; detail=" + fetch.storable.value
+    if fetch.stored or fetch.fill.keep:
+        return b"%b; ttl=%d; stored" % (told, fetch.storable.lifetime - fetch.storable.age)
+    return told
 
 
 # -- our own

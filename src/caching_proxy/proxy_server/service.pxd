@@ -16,6 +16,7 @@ cdef class Service:
     cdef readonly CacheManager cache
     cdef bint obeys_clients           # Cache-Control of requests counts
     cdef int max_ranges
+    cdef int64_t slice_size           # octets, 0: large responses are fetched whole
     cdef frozenset stripped           # names (lower case) of response fields that clients do not get
     cdef object purgers               # TrustedNetworks
     # the origin

@@ -20,6 +20,7 @@ cdef class Service:
         self.cache = CacheManager(settings)
         self.obeys_clients = settings.client_cache_control == "honour"
         self.max_ranges = settings.max_ranges
+        self.slice_size = settings.slice
         self.stripped = frozenset(self.cache.tag_fields) if settings.strip_tags else frozenset()
         self.purgers = TrustedNetworks(settings.purge_from)
         self.pool = pool
