@@ -265,9 +265,10 @@ def test_a_request_with_extensions_and_trailers(stand: Stand) -> None:
 
 @pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified"])
 def test_statuses_without_a_body(stand: Stand, status: str) -> None:
+    """If-Match makes the request one that is passed on with all its conditions."""
     stand.origin.on(f"/{status[:3]}", answer(status, {"ETag": '"a"'}))
     with stand.proxy.client() as client:
-        response = client.get(f"/{status[:3]}", {"If-None-Match": '"a"'})
+        response = client.get(f"/{status[:3]}", {"If-None-Match": '"a"', "If-Match": '"a"'})
         assert (response.status, response.body) == (int(status[:3]), b"")
         assert client.get("/bodyless/next").status == 200
 

@@ -1,4 +1,4 @@
-"""What operators and origins make of the key: query parameters, fields, cookies, request content."""
+"""What operators and origins make of the key: query, fields, cookies, request content."""
 
 from __future__ import annotations
 
