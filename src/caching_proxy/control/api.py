@@ -213,13 +213,14 @@ def _read_explain(body: bytes) -> tuple[str, str, list[tuple[str, str]], bytes]:
         raise ValueError("url is neither a path with its query nor an absolute URL: give one")
     if not isinstance(method, str) or not isinstance(content, str):
         raise ValueError("method or content is no text: give texts")
-    pairs = fields if isinstance(fields, list) else [None]
-    if not all(
-        isinstance(pair, list) and len(pair) == 2 and all(isinstance(text, str) for text in pair)
-        for pair in pairs
-    ):
+    pairs: list[Any] = fields if isinstance(fields, list) else [None]
+    if not all(_is_pair(pair) for pair in pairs):
         raise ValueError('fields are no list of pairs: write [["Accept", "text/html"]]')
     return method, url, [(name, value) for name, value in pairs], content.encode()
+
+
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, list) and [type(text) for text in value] == [str, str]
 
 
 def _read_object(body: bytes) -> dict[str, Any]:
