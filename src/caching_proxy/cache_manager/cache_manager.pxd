@@ -24,6 +24,7 @@ cdef class CacheManager:
     cdef bytes same_for(self, bytes path, bytes query)
     cdef learn_search(self, bytes path, bytes value)
     cdef bytes sharing_key(self, bytes url, Variant variant, Fields request)
+    cdef bint is_tagged(self, Fields response) except -1
     cdef tuple tags_of(self, Fields response, bytes url, bytes site)
     cdef int64_t invalidate(self, bytes url) except -1
     cdef int64_t purge_indexed(self, list tags, bint soft) except -1

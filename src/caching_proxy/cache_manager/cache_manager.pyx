@@ -4,6 +4,7 @@ from libc.stdint cimport int64_t
 from libc.time cimport time
 
 from caching_proxy.cache_manager.cache_key cimport whole_url
+from caching_proxy.http.fields cimport F_CACHE_GROUPS
 
 from caching_proxy.cache_manager.key_rules import KeyRules
 from caching_proxy.cache_manager.no_vary_search import canonical_query, parse_no_vary_search
@@ -71,6 +72,8 @@ cdef class CacheManager:
         None where there are none; TOO_MANY_TAGS where not all can be indexed.
         """
         cdef list found
+        if not (self.is_tagged(response) or b"\0" in url):
+            return None
         tags = response_tags(response, self.tag_fields)
         if tags is TOO_MANY_TAGS:
             return tags
@@ -81,6 +84,15 @@ cdef class CacheManager:
         if b"\0" in url:
             found.append(SLICES + whole_url(url))
         return tuple(found) if found else None
+
+    cdef bint is_tagged(self, Fields response) except -1:
+        cdef bytes name
+        if response.has(F_CACHE_GROUPS):
+            return True
+        for name in self.tag_fields:
+            if response.contains(name):
+                return True
+        return False
 
     # -- purging; what fetches under way bring is outdated then as well
 

@@ -57,11 +57,15 @@ cdef class Coalescing:
         return None if known is None or now >= known[0] else known[1]
 
     cdef remember_pass(self, bytes key, bytes reason, int64_t now):
-        """`reason` is a word for people."""
-        self.passes.pop(hash(key), None)
+        """`reason` is a word for people. Renewed once half of the time is over."""
+        cdef object digest = hash(key)
+        cdef tuple known = self.passes.get(digest)
+        if known is not None and known[0] - now > self.pass_time // 2 and known[1] == reason:
+            return
+        self.passes.pop(digest, None)
         if len(self.passes) >= PASSES_MAX:
             del self.passes[next(iter(self.passes))]
-        self.passes[hash(key)] = (now + self.pass_time, reason)
+        self.passes[digest] = (now + self.pass_time, reason)
 
     cdef forget_pass(self, bytes key):
         if self.passes:

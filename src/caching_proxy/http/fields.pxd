@@ -16,7 +16,7 @@ cdef enum FieldId:
     F_X_HTTP_METHOD, F_X_HTTP_METHOD_OVERRIDE, F_X_METHOD_OVERRIDE
     # Client's words about its own request that an origin may believe and that are in no key: not sent on.
     F_UNKEYED, F_X_HOST, F_X_ORIGINAL_HOST, F_X_ORIGINAL_URL, F_X_REAL_IP, F_X_REWRITE_URL, F_X_URL_SCHEME
-    F_CACHE_GROUPS, F_NO_VARY_SEARCH
+    F_CACHE_GROUPS, F_NO_VARY_SEARCH, F_PROXY_AUTHENTICATION_INFO
     FIELD_IDS
 
 cdef struct Span:
@@ -43,6 +43,7 @@ cdef class Fields:
     @staticmethod
     cdef Fields adopt(bytes block, const Span* spans, int count)
     cdef bint has(self, FieldId field) noexcept nogil
+    cdef bint contains(self, bytes name) noexcept
     cdef int occurrences(self, FieldId field) noexcept nogil
     cdef bytes first(self, FieldId field)
     cdef bytes joined(self, FieldId field)

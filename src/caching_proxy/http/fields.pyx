@@ -25,7 +25,7 @@ cdef tuple NAMES = (
     b"x-http-method", b"x-http-method-override", b"x-method-override",
     b"", b"x-host", b"x-original-host", b"x-original-url", b"x-real-ip", b"x-rewrite-url",
     b"x-url-scheme",
-    b"cache-groups", b"no-vary-search",
+    b"cache-groups", b"no-vary-search", b"proxy-authentication-info",
 )
 assert len(NAMES) == FIELD_IDS <= 64
 
@@ -144,6 +144,15 @@ cdef class Fields:
 
     cdef bint has(self, FieldId field) noexcept nogil:
         return (self.seen >> field) & 1
+
+    cdef bint contains(self, bytes name) noexcept:
+        """Whether there is a line of that name, given in lower case."""
+        cdef int at
+        for at in range(self.count):
+            if self.spans[at].name_size == PyBytes_GET_SIZE(name) and equals_lower(
+                    self.base + self.spans[at].name, PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name)):
+                return True
+        return False
 
     cdef int occurrences(self, FieldId field) noexcept nogil:
         cdef int at, number = 0

@@ -61,7 +61,7 @@ def explain(Service service not None, bytes head not None, bytes content not Non
         admit(x)
         if content and len(content) > service.max_keyed_body:
             x.body = Fill()
-        elif x.request.method in service.cache.rules.methods and x.request.method != b"GET":
+        elif x.request.method in service.cached_methods and x.request.method != b"GET":
             x.content = content_key(x, content)
         find_key(x)
         find_stored(x)

@@ -55,6 +55,8 @@ cdef class Fetch(Receiver):
     cdef bint is_futile(self) except -1
     cdef start_over(self)
     cdef judge(self)
+    cdef judge_tags(self)
+    cdef tuple tags_of(self, Fields response)
     cdef judge_sharing(self)
     cdef bytes unshareable(self)
     cdef Entry meant(self)
@@ -72,6 +74,6 @@ cdef class Fetch(Receiver):
     cdef store_part(self)
     cdef Entry as_slice(self)
     cdef Entry entry(self, ResponseHead head, Variant variant, tuple selecting, bytes body, tuple parts,
-                     int64_t length, object storable)
+                     int64_t length, object storable, tuple tags)
     cdef settle(self)
     cdef reader_left(self, Reader reader)

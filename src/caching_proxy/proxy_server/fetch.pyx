@@ -267,12 +267,8 @@ cdef class Fetch(Receiver):
                 self.url = whole_url(self.url)
             if self.head.status in ERRORS and self.stands_in:
                 self.storable = NotStorable.STATUS
-            tags = self.service.cache.tags_of(
-                self.head.fields, self.url, self.service.site(self.host, self.scheme))
-            if tags is TOO_MANY_TAGS:
-                self.storable = NotStorable.TAGS
-            else:
-                self.tags = tags
+            if isinstance(self.storable, Storable):
+                self.judge_tags()
             if isinstance(self.storable, Storable):
                 self.selecting = selecting_of(self.head.fields, self.request.fields)
                 if self.slice is None:
@@ -283,6 +279,15 @@ cdef class Fetch(Receiver):
             elif self.head.status < 500 and not self.void:
                 self.replace_selected()
         self.judge_sharing()
+
+    cdef judge_tags(self):
+        """What cannot be found by all its tags is not stored: a purge would miss it."""
+        self.tags = self.tags_of(self.head.fields)
+        if self.tags is TOO_MANY_TAGS:
+            self.storable = NotStorable.TAGS
+
+    cdef tuple tags_of(self, Fields response):
+        return self.service.cache.tags_of(response, self.url, self.service.site(self.host, self.scheme))
 
     cdef judge_sharing(self):
         """Tell those who wait, and those to come, whether they may share it."""
@@ -327,8 +332,10 @@ cdef class Fetch(Receiver):
         allowed = isinstance(storable, Storable) and not self.void
         if selecting is None and allowed:
             selecting = selecting_of(head.fields, self.request.fields)
+        tags = self.tags_of(head.fields)
         updated = self.entry(head, variant, selecting, entry.body, entry.parts, entry.length,
-                             storable if isinstance(storable, Storable) else USED_ONCE._replace(date=entry.date))
+                             storable if isinstance(storable, Storable) else USED_ONCE._replace(date=entry.date),
+                             entry.tags if tags is None or tags is TOO_MANY_TAGS else tags)
         if allowed:
             self.service.cache.memory.store(updated)
         else:
@@ -400,7 +407,8 @@ cdef class Fetch(Receiver):
         if self.service.cache.memory.holds(self.url):
             self.replace_selected()
         self.service.cache.memory.store(self.entry(
-            self.head, self.variant, self.selecting, body, None, PyBytes_GET_SIZE(body), self.storable))
+            self.head, self.variant, self.selecting, body, None, PyBytes_GET_SIZE(body), self.storable,
+            self.tags))
 
     cdef store_part(self):
         """Store a part, with what is stored of the same representation already (RFC 9111 3.3, 3.4)."""
@@ -422,20 +430,20 @@ cdef class Fetch(Receiver):
         body = whole(parts, told.length)
         self.service.cache.memory.store(self.entry(
             head, self.variant, self.selecting, body, None if body is not None else parts, told.length,
-            self.storable))
+            self.storable, self.tags))
 
     cdef Entry as_slice(self):
         """The slice that comes, to tell of it and nothing more; None where something else comes."""
         if self.head.status != 206 or not isinstance(self.storable, Storable):
             return None
         told = parse_content_range(self.head.fields.joined(F_CONTENT_RANGE))
-        return self.entry(self.head, self.variant, self.selecting, None, (), told.length, self.storable)
+        return self.entry(self.head, self.variant, self.selecting, None, (), told.length, self.storable,
+                          self.tags)
 
     cdef Entry entry(self, ResponseHead head, Variant variant, tuple selecting, bytes body, tuple parts,
-                     int64_t length, object storable):
-        tags = self.service.cache.tags_of(head.fields, self.url, self.service.site(self.host, self.scheme))
+                     int64_t length, object storable, tuple tags):
         return stored_entry(self.service, self.url, variant, selecting, self.key, head, body, parts, length,
-                            storable, self.received_at, self.tags if tags is TOO_MANY_TAGS else tags)
+                            storable, self.received_at, tags)
 
     cdef settle(self):
         """Give back what was reserved and let go of everything."""

@@ -7,9 +7,9 @@ from libc.time cimport time
 from caching_proxy.cache_manager.cache_key cimport Variant
 from caching_proxy.cache_manager.entry cimport Entry
 from caching_proxy.http.fields cimport (
-    F_ACCEPT_ENCODING, F_AGE, F_CONNECTION, F_CONTENT_ENCODING, F_CONTENT_LANGUAGE,
-    F_CONTENT_LENGTH, F_CONTENT_RANGE, F_CONTENT_TYPE, F_DATE, F_ETAG, F_EXPECT, F_FORWARDED, F_HOST,
-    F_HTTP2_SETTINGS, F_KEEP_ALIVE, F_LAST_MODIFIED, F_PROXY_AUTHENTICATE, F_PROXY_AUTHORIZATION,
+    F_ACCEPT_ENCODING, F_AGE, F_CONNECTION, F_CONTENT_ENCODING, F_CONTENT_LANGUAGE, F_CONTENT_LENGTH,
+    F_CONTENT_RANGE, F_CONTENT_TYPE, F_DATE, F_ETAG, F_EXPECT, F_FORWARDED, F_HOST, F_HTTP, _SETTINGS,
+    F_KEEP_ALIVE, F_LAST_MODIFIED, F_PROXY_AUTHENTICATE, F_PROXY_AUTHENTICATION_INFO, F_PROXY_AUTHORIZATION,
     F_PROXY_CONNECTION, F_TE, F_TRAILER, F_TRANSFER_ENCODING, F_UPGRADE, F_X_CACHE, F_X_CACHE_KEY,
     F_X_FORWARDED_FOR, F_X_FORWARDED_HOST, F_X_FORWARDED_PROTO, F_UNKEYED, F_X_HOST, F_X_ORIGINAL_HOST,
     F_X_ORIGINAL_URL, F_X_REAL_IP, F_X_REWRITE_URL, F_X_URL_SCHEME, FieldId, Fields, Span, bit,
@@ -18,6 +18,7 @@ from caching_proxy.http.head cimport RequestHead, ResponseHead, parse_response
 from caching_proxy.http.wire cimport Wire
 from caching_proxy.proxy_server.service cimport Service
 
+from caching_proxy.cache_manager.rfc9111.validation import unstored_fields
 from caching_proxy.http.dates import format_http_date, parse_http_date
 
 
@@ -31,13 +32,14 @@ cdef enum:
 cdef uint64_t HOP_BY_HOP = (
     bit(F_CONNECTION) | bit(F_KEEP_ALIVE) | bit(F_PROXY_CONNECTION) | bit(F_TE) | bit(F_TRAILER)
     | bit(F_TRANSFER_ENCODING) | bit(F_UPGRADE) | bit(F_HTTP2_SETTINGS) | bit(F_PROXY_AUTHENTICATE)
-    | bit(F_PROXY_AUTHORIZATION) | bit(F_CONTENT_LENGTH))
+    | bit(F_PROXY_AUTHENTICATION_INFO) | bit(F_PROXY_AUTHORIZATION) | bit(F_CONTENT_LENGTH))
 # What the proxy says itself, so that nobody else's word stands for it.
 cdef uint64_t OURS_UPSTREAM = (bit(F_HOST) | bit(F_EXPECT) | bit(F_FORWARDED) | bit(F_X_FORWARDED_FOR)
                                | bit(F_X_FORWARDED_PROTO) | bit(F_X_FORWARDED_HOST) | bit(F_UNKEYED)
                                | bit(F_X_HOST) | bit(F_X_ORIGINAL_HOST) | bit(F_X_ORIGINAL_URL)
                                | bit(F_X_REAL_IP) | bit(F_X_REWRITE_URL) | bit(F_X_URL_SCHEME))
 cdef uint64_t OURS_DOWNSTREAM = bit(F_AGE) | bit(F_X_CACHE) | bit(F_X_CACHE_KEY)
+cdef frozenset ALL_HOP_BY_HOP = unstored_fields(None)
 cdef frozenset OURS_STORED = frozenset((b"age", b"x-cache", b"x-cache-key", b"content-length"))
 # Metadata of a representation that a 304 does not repeat (RFC 9110 15.4.5).
 cdef uint64_t REPRESENTATION = (bit(F_CONTENT_TYPE) | bit(F_CONTENT_ENCODING) | bit(F_CONTENT_LANGUAGE)
@@ -194,8 +196,11 @@ cdef Entry stored_entry(Service service, bytes url, Variant variant, tuple selec
     """
     cdef Wire wire = service.wire
     cdef Py_ssize_t validation
-    cdef Fields fields = without_names(response.fields, storable.excluded | service.stripped)
-    cdef bytes last_modified = fields.first(F_LAST_MODIFIED)
+    cdef Fields fields = without_names(response.fields, service.stripped)
+    cdef bytes last_modified
+    if storable.excluded is not ALL_HOP_BY_HOP:
+        fields = without_names(fields, storable.excluded)
+    last_modified = fields.first(F_LAST_MODIFIED)
     if response.status == 206:
         wire.begin()
         wire.put(b"HTTP/1.1 200 OK\r\n", 17)

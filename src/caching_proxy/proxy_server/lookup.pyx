@@ -33,7 +33,7 @@ NOT_FROM_STORE = (bit(F_X_HTTP_METHOD) | bit(F_X_HTTP_METHOD_OVERRIDE) | bit(F_X
 
 cdef begin_content(Exchange x):
     """Hold the request's content, as far as --max-keyed-body lets it into the key."""
-    if x.request.method == b"GET" or (x.request.method != b"QUERY" and x.request.fields.seen & CONDITIONS):
+    if x.request.method != b"QUERY" and x.request.fields.seen & CONDITIONS:
         return
     if x.body is None:
         x.content = content_key(x, b"")

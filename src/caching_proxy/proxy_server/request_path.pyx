@@ -51,7 +51,7 @@ async def answer(Exchange x):
         if x.request.method == b"PURGE":
             purge(x)
             return
-        if x.request.method in x.service.cache.rules.methods:
+        if x.request.method != b"GET" and x.request.method in x.service.cached_methods:
             begin_content(x)
             while content_is_due(x):
                 await x.changed()

@@ -15,6 +15,7 @@ cdef class Service:
     # the cache
     cdef readonly CacheManager cache
     cdef bint obeys_clients           # Cache-Control of requests counts
+    cdef frozenset cached_methods     # HEAD aside
     cdef int max_ranges
     cdef int64_t slice_size           # octets, 0: large responses are fetched whole
     cdef frozenset stripped           # names (lower case) of response fields that clients do not get

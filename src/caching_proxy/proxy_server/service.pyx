@@ -18,6 +18,7 @@ cdef class Service:
     def __init__(self, settings, origin, Pool pool not None, int max_connections):
         """`origin` is a proxy_server.origin.Origin; `max_connections` counts clients."""
         self.cache = CacheManager(settings)
+        self.cached_methods = self.cache.rules.methods
         self.obeys_clients = settings.client_cache_control == "honour"
         self.max_ranges = settings.max_ranges
         self.slice_size = settings.slice

@@ -203,6 +203,9 @@ def _describe(
         or directives.s_maxage is not None  # RFC 9111 5.2.2.10
     )
     if_error = directives.stale_if_error
+    excluded = unstored_fields(response.combined(b"connection"))
+    if directives.private_fields or directives.no_cache_fields:
+        excluded |= directives.private_fields | directives.no_cache_fields
     return Storable(
         lifetime.seconds,
         lifetime.source,
@@ -212,9 +215,7 @@ def _describe(
         no_cache=directives.no_cache,
         stale_while_revalidate=directives.stale_while_revalidate or 0,
         stale_if_error=-1 if if_error is None else if_error,
-        excluded=unstored_fields(response.combined(b"connection"))
-        | directives.private_fields
-        | directives.no_cache_fields,
+        excluded=excluded,
     )
 
 

@@ -36,7 +36,8 @@ def unstored_fields(connection: bytes | None) -> frozenset[bytes]:
 
 @memoised
 def _with_options(connection: bytes) -> frozenset[bytes]:
-    return _UNSTORED.union(option.strip(b" \t") for option in connection.lower().split(b","))
+    options = frozenset(option.strip(b" \t") for option in connection.lower().split(b","))
+    return _UNSTORED if options <= _UNSTORED else _UNSTORED | options
 
 
 def can_validate(etag: bytes | None, last_modified: bytes | None, now: int) -> bool:
