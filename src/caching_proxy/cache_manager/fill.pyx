@@ -124,6 +124,7 @@ cdef class Fill:
         """Forget what has come: another body comes instead. Nobody has taken any of this one."""
         self.chunks.clear()
         self.size = 0
+        self.paused = False
 
     cdef prepend(self, list chunks):
         """Put what is there already before what comes. Nobody has taken anything yet."""

@@ -66,6 +66,7 @@ cdef class Fetch(Receiver):
     cdef judge_head(self)
     cdef complete(self)
     cdef finish(self)
+    cdef bint outdates(self) except -1
     cdef bint is_asked_for(self) except -1
     cdef bint is_all(self) except -1
     cdef bint is_slice(self) except -1

@@ -35,6 +35,10 @@ cdef frozenset IDEMPOTENT = frozenset(
 cdef frozenset ERRORS = frozenset((500, 502, 503, 504))     # RFC 5861 4
 # The client's own conditions on what is stored: answered here, against the whole that comes.
 cdef uint64_t CONDITIONS = bit(F_IF_NONE_MATCH) | bit(F_IF_MODIFIED_SINCE)
+# Why a response is not stored where that says nothing of the response itself.
+cdef frozenset OF_THE_REQUEST = frozenset(
+    (NotStorable.AUTHORIZATION, NotStorable.COOKIE, NotStorable.REQUEST_NO_STORE))
+cdef frozenset GONE = frozenset((404, 410))
 cdef Fields NO_FIELDS = Fields.of([])
 # How a confirmed response is used once where its 304 forbids to store it any longer.
 cdef object USED_ONCE = Storable(0, LifetimeSource.NONE, 0, 0, True, True, 0, -1, frozenset())
@@ -276,7 +280,7 @@ cdef class Fetch(Receiver):
                                                          self.head.fields.joined(F_NO_VARY_SEARCH))
                 if self.head.content_length <= self.service.cache.max_object:
                     self.fill.hold(self.service.cache.bodies, self.service.cache.max_object)
-            elif self.head.status < 500 and not self.void:
+            elif self.outdates():
                 self.replace_selected()
         self.judge_sharing()
 
@@ -338,7 +342,7 @@ cdef class Fetch(Receiver):
                              entry.tags if tags is None or tags is TOO_MANY_TAGS else tags)
         if allowed:
             self.service.cache.memory.store(updated)
-        else:
+        elif storable not in OF_THE_REQUEST:
             self.service.cache.memory.drop([entry])
         return updated
 
@@ -374,6 +378,15 @@ cdef class Fetch(Receiver):
         if self.fill.keep and not self.void:
             self.store()
         self.fill.finish()
+
+    cdef bint outdates(self) except -1:
+        """Whether a response that is not stored shows that what is stored is no longer so (RFC 9111 4.3.3).
+
+        Not one that is the asker's alone, nor an error that may pass.
+        """
+        if self.void or self.storable in OF_THE_REQUEST:
+            return False
+        return self.head.status < 400 or self.head.status in GONE
 
     cdef bint is_asked_for(self) except -1:
         """Whether a 206 answers a Range, of the client's or of ours."""

@@ -88,7 +88,9 @@ cdef go_alone(Exchange x):
 cdef revalidate_behind(Exchange x):
     """RFC 5861 3: one fetch in the background, for all who are answered with the stale response meanwhile."""
     cdef bytes sharing = sharing_key(x)
-    if sharing is not None and x.service.cache.coalescing.leader(sharing) is None:
+    if sharing is None:                                 # nobody shares it, but one at a time is enough
+        sharing = b"%b\0behind" % x.service.cache.sharing_key(x.url, x.variant, x.request.fields)
+    if x.service.cache.coalescing.leader(sharing) is None:
         begin_fetch(x, sharing, False)
 
 

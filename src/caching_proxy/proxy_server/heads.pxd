@@ -8,6 +8,9 @@ from caching_proxy.http.fields cimport FieldId
 from caching_proxy.http.head cimport RequestHead, ResponseHead
 from caching_proxy.proxy_server.service cimport Service
 
+cdef enum:
+    KEY_SIZE = 70             # "cache:" and 64 digits
+
 cdef bint is_sent_on(FieldId field) noexcept
 cdef bytes origin_head(Service service, RequestHead request, bytes target, bytes host, Variant variant,
                        bytes forwarding, uint64_t without, bytes more)
@@ -22,6 +25,7 @@ cdef bytes hit_head(Service service, Entry entry, int64_t now, bint not_modified
                     bytes connection)
 cdef bytes partial_head(Service service, Entry entry, int64_t now, list lines, int64_t length, bytes fate, bytes detail,
                         bytes connection)
+cdef const char* key_of(Entry entry) noexcept
 cdef list metadata(Entry entry)
 cdef list hit_message(Service service, Entry entry, int64_t now, bint not_modified, bint is_head)
 cdef bytes own_response(Service service, int status, bytes reason, bytes text, bytes more, bint is_head, bint close,

@@ -24,7 +24,6 @@ from caching_proxy.http.dates import format_http_date, parse_http_date
 
 cdef enum:
     JOIN_LIMIT = 16384        # octets of a body that are cheaper copied behind the head than written on their own
-    KEY_SIZE = 70             # "cache:" and 64 digits
     KEY_FROM_END = 77         # where the key begins in a stored head: "\r\nAge: " is behind it
 
 

@@ -11,7 +11,9 @@ from caching_proxy.http.fields cimport (
 )
 from caching_proxy.http.head cimport ResponseHead
 from caching_proxy.proxy_server.fetch cimport Fetch
-from caching_proxy.proxy_server.heads cimport client_head, hit_head, metadata, own_response, partial_head
+from caching_proxy.proxy_server.heads cimport (
+    KEY_SIZE, client_head, hit_head, key_of, metadata, own_response, partial_head,
+)
 
 from caching_proxy.cache_manager.rfc9111.reuse import Reuse
 from caching_proxy.cache_manager.rfc9111.storable import NotStorable
@@ -117,7 +119,7 @@ cdef bint part_answers(Exchange x, Entry entry) except -1:
 cdef respond_unsatisfiable(Exchange x, Entry entry, bytes fate):
     """RFC 9110 15.5.17."""
     more = b"Content-Range: bytes */%d\r\nX-Cache: HIT\r\nX-Cache-Key: %b\r\n%b%b\r\n" % (
-        entry.length, key_digest(entry.url, entry.variant), x.service.cache_status, fate)
+        entry.length, key_of(entry)[:KEY_SIZE], x.service.cache_status, fate)
     respond_own(x, 416, b"Range Not Satisfiable", b"", more)
 
 
