@@ -1,0 +1,1 @@
+"""What a real browser's user sees through the proxy."""
