@@ -53,6 +53,7 @@ cdef class MemoryTier:
     cdef discard(self, Entry entry)
     cpdef int64_t clear(self) except -1
     cpdef int64_t used(self) noexcept
+    cdef link(self, Entry entry)
     cdef bound_variants(self, bytes url)
     cdef unlink(self, Entry entry)
     cdef unlink_tags(self, Entry entry)

@@ -178,10 +178,7 @@ cdef class MemoryTier:
         else:
             entry.in_main = self.ghosts.recall(digest_of(entry))
         self.bound_variants(entry.url)
-        entry.sibling = self.urls.get(entry.url)
-        # An equal key that is there keeps its own object: the chain's must be that of the first entry.
-        self.urls.pop(entry.url, None)
-        self.urls[entry.url] = entry
+        self.link(entry)
         (self.main if entry.in_main else self.small).push(entry)
         entry.linked = True
         if entry.tags is not None:
@@ -192,6 +189,20 @@ cdef class MemoryTier:
             self.ghosts.resize(2 * self.ghosts.capacity)
         while self.used() > self.limit:
             self.evict()
+
+    cdef link(self, Entry entry):
+        """Put `entry` into its URL's chain, where the most recent by Date comes first (RFC 9111 4)."""
+        cdef Entry at = self.urls.get(entry.url)
+        if at is None or at.date <= entry.date:
+            entry.sibling = at
+            # An equal key that is there keeps its own object: the chain's must be that of the first entry.
+            self.urls.pop(entry.url, None)
+            self.urls[entry.url] = entry
+            return
+        while at.sibling is not None and at.sibling.date > entry.date:
+            at = at.sibling
+        entry.sibling = at.sibling
+        at.sibling = entry
 
     cdef bound_variants(self, bytes url):
         """Leave room for one more variant of a URL: the oldest stands last in the chain and goes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 
 from hypothesis import settings
@@ -13,6 +14,7 @@ from caching_proxy.cache_manager.entry import Entry
 from caching_proxy.cache_manager.memory_tier import MemoryTier
 from caching_proxy.cache_manager.rfc9111.freshness import LifetimeSource
 from caching_proxy.cache_manager.rfc9111.storable import Storable
+from caching_proxy.http.fields import Fields
 
 VARIANTS = Variants()
 MINUTE = Storable(60, LifetimeSource.MAX_AGE, 0, 0, False, False, 0, -1, frozenset())
@@ -22,11 +24,17 @@ def variant(number: int) -> Variant:
     return VARIANTS.of(b"text/%d" % number, None, None) if number else VARIANTS.plain
 
 
-def entry(url: bytes, number: int = 0, size: int = 1000) -> Entry:
+def entry(
+    url: bytes,
+    number: int = 0,
+    size: int = 1000,
+    date: int = 0,
+    selecting: tuple[tuple[bytes, bytes | None], ...] | None = None,
+) -> Entry:
     body = b"x" * size
     return Entry(
-        *(url, variant(number), None, 200, b"head", 0),
-        *(body, None, size, None, None, MINUTE, 0, None),
+        *(url, variant(number), selecting, 200, b"head", 0),
+        *(body, None, size, None, None, MINUTE._replace(date=date), 0, None),
     )
 
 
@@ -64,6 +72,30 @@ def test_variants_of_a_url_are_bounded() -> None:
     kept = [number for number in range(100) if tier.find(b"/a", variant(number)) is not None]
     assert kept == list(range(36, 100))
     assert tier.entries == 64
+
+
+def test_of_several_the_most_recent_by_date_is_selected() -> None:
+    """RFC 9111 4: whatever the order in which they came."""
+    request = Fields.of([(b"A", b"1"), (b"B", b"1")])
+    dates = (5, 9, 7)
+    names = ((b"a", b"1"), (b"b", b"1"), (b"c", None))
+    for order in itertools.permutations(range(3)):
+        tier = MemoryTier(100_000)
+        for number in order:
+            tier.store(entry(b"/a", date=dates[number], selecting=(names[number],)))
+        selected = tier.select(b"/a", VARIANTS.plain, request)
+        assert selected is not None and selected.date == 9
+        assert tier.discard_url(b"/a") == 3
+
+
+def test_what_omits_vary_is_not_selected_after_what_has_it() -> None:
+    """RFC 9111 4.1: the most recent Vary decides."""
+    for early, late in ((1, 2), (2, 1)):
+        tier = MemoryTier(100_000)
+        tier.store(entry(b"/a", date=early))
+        tier.store(entry(b"/a", date=late, selecting=((b"x", b"salt"),)))
+        found = tier.select(b"/a", VARIANTS.plain, Fields.of([(b"X", b"sweet")]))
+        assert (found is None) == (early < late)
 
 
 def test_too_large_is_not_taken() -> None:
