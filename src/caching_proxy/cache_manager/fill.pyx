@@ -101,7 +101,7 @@ cdef class Fill:
                 self.let_go()
         elif self.abandoned:
             self.drop_taken()
-        if not self.keep and not self.paused and self.behind() > FILL_HIGH:
+        if self.source is not None and not self.keep and not self.paused and self.behind() > FILL_HIGH:
             self.paused = True
             self.source.pause()
 
