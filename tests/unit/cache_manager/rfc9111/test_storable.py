@@ -96,6 +96,21 @@ def test_the_operator_may_name_other_methods() -> None:
     assert judge(cc(b"max-age=60"), method=b"POST", rules=rules) is NotStorable.METHOD
 
 
+@pytest.mark.parametrize("method", [b"POST", b"PUT"])
+def test_unsafe_methods_need_stated_freshness(method: bytes) -> None:
+    """RFC 9110 9.3.3."""
+    rules = Rules(RULES.ttl, methods=frozenset({b"GET", method}))
+    assert stored(judge(cc(b"max-age=60"), method=method, rules=rules)).lifetime == 60
+    assert judge({}, method=method, rules=rules) is NotStorable.NO_LIFETIME
+
+
+def test_a_requests_no_store_counts_where_requests_are_obeyed() -> None:
+    request = {b"cache-control": b"no-store"}
+    ignoring = Rules(RULES.ttl, obeys_requests=False)
+    assert judge(cc(b"max-age=60"), request) is NotStorable.REQUEST_NO_STORE
+    assert stored(judge(cc(b"max-age=60"), request, rules=ignoring)).lifetime == 60
+
+
 @pytest.mark.parametrize(
     ("value", "reason"),
     [

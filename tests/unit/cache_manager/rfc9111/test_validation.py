@@ -123,6 +123,8 @@ def test_fields_that_are_never_stored() -> None:
     names = {name.lower() for name in UNSTORED}
     assert unstored_fields(None) == names
     assert unstored_fields(b"X-A ,\tx-b,") - {b""} == names | {b"x-a", b"x-b"}
+    for usual in (b"keep-alive", b"Keep-Alive, TE", b",".join(names)):
+        assert unstored_fields(usual) is unstored_fields(None)
 
 
 @pytest.mark.parametrize(
