@@ -367,7 +367,9 @@ class Settings(StoreSettings):
     query_sort: bool = setting(
         False, kinds.SWITCH, CACHE, "Put query parameters in order, in the key and upstream."
     )
-    key_header: list[str] = setting([], kinds.TOKEN, CACHE, "Request field to add to the key.")
+    key_header: list[str] = setting(
+        [], kinds.TOKEN, CACHE, "Request field to add to the key, and to send on in any case."
+    )
     key_cookie: list[str] = setting([], kinds.TOKEN, CACHE, "Cookie to add to the key.")
     key_device: bool = setting(
         False, kinds.SWITCH, CACHE, "Add the device to the key: mobile, tablet, desktop or bot."
@@ -431,6 +433,13 @@ class Settings(StoreSettings):
     )
     forwarded_host: bool = setting(
         False, kinds.SWITCH, FORWARDING, "Send the client's Host as X-Forwarded-Host."
+    )
+    forward_header: list[str] = setting(
+        [],
+        kinds.TOKEN,
+        FORWARDING,
+        "Request field to send on although it is one that gateways write (CF-Connecting-IP,"
+        " X-Real-IP and their like), which are dropped; it is not in the key.",
     )
     trusted_proxies: list[IPv4Network | IPv6Network] = setting(
         [], kinds.NETWORK, FORWARDING, "Network whose Forwarded and X-Forwarded-* fields are kept."

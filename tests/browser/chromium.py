@@ -21,10 +21,14 @@ _SWITCHES = (
     *("--no-first-run", "--disable-background-networking", "--disable-component-update"),
     *("--disable-extensions", "--remote-debugging-port=0", "--lang=en"),
 )
+_TITLE_AND_TEXT = "JSON.stringify([document.title, document.body?.innerText ?? ''])"
 
 
 class Tab:
-    """One page. Every step ends when the page says in its title that it is done."""
+    """One page. Every step ends when the page says in its title that it is done.
+
+    What a page shows is its text, a JSON object.
+    """
 
     def __init__(self, socket: Any) -> None:
         self._socket = socket
@@ -54,9 +58,9 @@ class Tab:
         """What the page shows that has taken the place of the one with that time origin."""
         end = time.monotonic() + DEADLINE
         while time.monotonic() < end:
-            title = await self._evaluate("document.title")
-            if await self._origin() != before and str(title).startswith("done "):
-                shown: dict[str, Any] = json.loads(title[5:])
+            title, text = json.loads(await self._evaluate(_TITLE_AND_TEXT))
+            if await self._origin() != before and title == "done":
+                shown: dict[str, Any] = json.loads(text)
                 return shown
             await asyncio.sleep(0.02)
         raise TimeoutError(f"the page did not finish; its title is {title!r}")
@@ -79,10 +83,10 @@ class Tab:
 
 
 @asynccontextmanager
-async def open_tab(program: str) -> AsyncIterator[Tab]:
+async def open_tab(program: str, *switches: str) -> AsyncIterator[Tab]:
     """A tab of a browser of its own, which ends with it."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        command = [program, *_SWITCHES, f"--user-data-dir={profile}", "about:blank"]
+        command = [program, *_SWITCHES, *switches, f"--user-data-dir={profile}", "about:blank"]
         browser = await asyncio.create_subprocess_exec(
             *command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )

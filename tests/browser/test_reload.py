@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,18 +14,27 @@ from tests.functional.support.scripted_origin import Exchange, Script, ScriptedO
 
 from .chromium import open_tab
 
+# Chromium counts a response head as 300 octets; 0 is no response at all.
 PAGE = """<!doctype html><html lang="en"><head><title>loading</title>
-<script src="/lasting.js"></script><script src="/fixed.js"></script>
-<script src="/checked.js"></script></head><body><img id="picture" src="/picture.svg" alt=""><script>
+<link rel="icon" href="data:,"><script src="/lasting.js"></script><script src="/fixed.js"></script>
+<script src="/checked.js"></script></head><body><img id="picture" src="/picture.svg" alt="">
+<pre></pre><script>
 const part = (path) => fetch(path).then((response) => response.text());
+const ways = {0: "kept", 300: "validated"};
+const way = (entry) => [entry.responseStatus, ways[entry.transferSize] ?? "whole"];
 addEventListener("load", async () => {
-  const picture = document.getElementById("picture").naturalWidth;
-  const [fresh, varied] = [await part("/fresh"), await part("/varied")];
-  document.title = "done " + JSON.stringify(
-    {page: "VERSION", lasting, fixed, checked, picture: String(picture), fresh, varied});
+  const picture = String(document.getElementById("picture").naturalWidth);
+  const fetched = {};
+  for (const path of ["/fresh", "/varied", "/missing"]) fetched[path] = await part(path);
+  const versions = {page: "VERSION", lasting, fixed, checked, picture, ...fetched};
+  const entries = ["navigation", "resource"].flatMap((kind) => performance.getEntriesByType(kind));
+  const got = entries.map((entry) => [new URL(entry.name).pathname, way(entry)]);
+  const shown = {versions, got: Object.fromEntries(got)};
+  document.querySelector("pre").textContent = JSON.stringify(shown, null, 1);
+  document.title = "done";
 });
 </script></body></html>"""
-OTHER = "<!doctype html><html><head><title>done {}</title></head><body>elsewhere</body></html>"
+OTHER = "<!doctype html><html><head><title>done</title></head><body>{}</body></html>"
 HTML = "text/html"
 SCRIPT = "text/javascript"
 
@@ -36,22 +44,18 @@ class Versions:
 
     def __init__(self, origin: ScriptedOrigin) -> None:
         self.now = 1
-        self._lock = threading.Lock()
         self.url = origin.url
+        svg = '<svg xmlns="http://www.w3.org/2000/svg" width="VERSION" height="1"/>'
         for path, kind, word, text in (
             ("/", HTML, "no-cache", PAGE),
             ("/other", HTML, "no-store", OTHER),
             ("/lasting.js", SCRIPT, "max-age=600", 'const lasting = "VERSION";'),
             ("/fixed.js", SCRIPT, "max-age=600, immutable", 'const fixed = "VERSION";'),
             ("/checked.js", SCRIPT, "no-cache", 'const checked = "VERSION";'),
-            (
-                "/picture.svg",
-                "image/svg+xml",
-                "max-age=600",
-                '<svg xmlns="http://www.w3.org/2000/svg" width="VERSION" height="1"/>',
-            ),
+            ("/picture.svg", "image/svg+xml", "max-age=600", svg),
             ("/fresh", "text/plain", "no-store", "VERSION"),
             ("/varied", "text/plain", "max-age=600", "VERSION"),
+            ("/missing", "text/plain", "max-age=600", "VERSION"),
         ):
             origin.on(path, self._resource(kind, word, text))
 
@@ -60,18 +64,22 @@ class Versions:
             version = str(self.now)
             fields = {"Content-Type": kind, "Cache-Control": word, "ETag": f'"{version}"'}
             fields["Vary"] = "Accept-Language"
+            status = "404 Not Found" if exchange.request.target == "/missing" else "200 OK"
             if exchange.request.fields.get("if-none-match") == fields["ETag"]:
                 exchange.send(answer("304 Not Modified", fields))
             else:
-                exchange.send(answer("200 OK", fields, text.replace("VERSION", version).encode()))
+                exchange.send(answer(status, fields, text.replace("VERSION", version).encode()))
 
         return reply
 
 
-async def visit(versions: Versions, url: str) -> dict[str, dict[str, Any]]:
-    """What a user sees, step by step, while the origin goes from version to version."""
+async def visit(versions: Versions, url: str, *switches: str) -> dict[str, dict[str, Any]]:
+    """What a user sees, step by step, while the origin goes from version to version.
+
+    And how the browser got it: the status, and whether whole, validated or from its own cache.
+    """
     seen = {}
-    async with open_tab(requires_program("chromium")) as tab:
+    async with open_tab(requires_program("chromium"), *switches) as tab:
         versions.now = 1
         seen["load"] = await tab.load(url)
         versions.now = 2
@@ -88,8 +96,9 @@ async def visit(versions: Versions, url: str) -> dict[str, dict[str, Any]]:
 
 
 def current(shown: dict[str, Any]) -> set[str]:
-    """The versions after a hard reload; what a script fetches after the load is no part of that."""
-    return {version for name, version in shown.items() if name != "varied"}
+    """The versions after a hard reload; what a script fetches later by rule is no part of that."""
+    later = ("/varied", "/missing")
+    return {version for name, version in shown["versions"].items() if name not in later}
 
 
 @pytest.fixture
@@ -107,17 +116,27 @@ def proxy(origin: ScriptedOrigin) -> Iterator[ProxyProcess]:
     proxy.stop()
 
 
+# The back button takes a page out of the browser's memory, or makes it anew from what it kept.
+@pytest.mark.parametrize("memory", ["", "--disable-features=BackForwardCache"])
 def test_a_user_sees_the_same_through_the_proxy(
-    origin: ScriptedOrigin, proxy: ProxyProcess
+    origin: ScriptedOrigin, proxy: ProxyProcess, memory: str
 ) -> None:
     versions = Versions(origin)
-    alone = asyncio.run(visit(versions, versions.url))
-    through = asyncio.run(visit(versions, proxy.url))
+    switches = [memory] if memory else []
+    alone = asyncio.run(visit(versions, versions.url, *switches))
+    through = asyncio.run(visit(versions, proxy.url, *switches))
     assert through == alone
-    assert set(through["load"].values()) == {"1"}
+    shown = {step: seen["versions"] for step, seen in through.items()}
+    got = {step: seen["got"] for step, seen in through.items()}
+    assert set(shown["load"].values()) == {"1"}
     assert current(through["hard reload"]) == {"4"}
-    assert (through["reload"]["page"], through["reload"]["fresh"]) == ("3", "3")
-    assert through["reload unchanged"] == through["reload"]
+    assert (shown["reload"]["page"], shown["reload"]["/fresh"]) == ("3", "3")
+    assert shown["reload unchanged"] == shown["reload"]
+    assert got["load again"]["/lasting.js"] == got["load again"]["/fixed.js"] == [200, "kept"]
+    assert got["reload unchanged"]["/"] == got["reload unchanged"]["/checked.js"]
+    assert got["reload unchanged"]["/"] == [200, "validated"]
+    assert got["load"]["/missing"] == [404, "whole"]
+    assert not memory or shown["back"]["/fresh"] == "5"
     assert proxy.stats()["revalidated"] > 0
 
 
@@ -134,6 +153,7 @@ def test_a_second_user_gets_what_the_first_one_filled(
     versions = Versions(origin)
     asyncio.run(visit(versions, proxy.url))
     loaded, reloaded = asyncio.run(second(versions))
-    assert (loaded["lasting"], loaded["picture"]) == ("4", "4")
-    assert (loaded["page"], loaded["checked"], loaded["fresh"]) == ("6", "6", "6")
+    shown = loaded["versions"]
+    assert (shown["lasting"], shown["picture"]) == ("4", "4")
+    assert (shown["page"], shown["checked"], shown["/fresh"]) == ("6", "6", "6")
     assert current(reloaded) == {"6"}

@@ -21,7 +21,7 @@ from .support.waiting import DEADLINE, wait_until
 
 KB, MB = 1 << 10, 1 << 20
 ETAG = '"v1"'
-STALE = {"Cache-Control": "max-age=0", "ETag": ETAG}  # stored, and to be validated each time
+STORED = {"Cache-Control": "max-age=600", "ETag": ETAG}
 HALVES = b"<first half>", b"<second half>"
 HEAD = b"HTTP/1.1 200 OK\r\nCache-Control: max-age=600\r\n"
 FRAMINGS = {
@@ -107,6 +107,14 @@ def receive(client: RawClient, text: bytes) -> None:
         assert client.stream.fill(repr(text)), f"closed before {text!r}"
 
 
+def go_stale(stand: Stand, target: str, first: bytes, *later: bytes | Script) -> None:
+    """Store the first answer and mark it stale; the rest are for what comes then."""
+    stand.origin.on(target, first, *later)
+    assert stand.proxy.get(target).cache == "MISS"
+    receipt = stand.proxy.request("PURGE", target, {"Soft-Purge": "1"})
+    assert b'"purged": 1' in receipt.body
+
+
 def by_number(exchange: Exchange) -> str:
     return exchange.request.fields["x-number"]
 
@@ -147,8 +155,7 @@ def test_a_thousand_misses_make_one_request(
 
 def test_a_herd_at_a_stale_response_makes_one_validation(stand: Stand) -> None:
     held = Held(answer("304 Not Modified", {"Cache-Control": "max-age=600", "ETag": ETAG}))
-    stand.origin.on("/validated", answer("200 OK", STALE, b"stored"), held)
-    stand.proxy.get("/validated")
+    go_stale(stand, "/validated", answer("200 OK", STORED, b"stored"), held)
     with crowd(stand.proxy, 200, "/validated") as clients:
         held.wait_asked()
         held.release()
@@ -162,8 +169,7 @@ def test_a_herd_at_a_stale_response_makes_one_validation(stand: Stand) -> None:
 
 def test_a_herd_at_a_response_that_has_changed(stand: Stand) -> None:
     held = Held(answer("200 OK", {"Cache-Control": "max-age=600", "ETag": '"v2"'}, b"new"))
-    stand.origin.on("/changed", answer("200 OK", STALE, b"old"), held)
-    stand.proxy.get("/changed")
+    go_stale(stand, "/changed", answer("200 OK", STORED, b"old"), held)
     with crowd(stand.proxy, 50, "/changed") as clients:
         held.wait_asked()
         held.release()
@@ -373,15 +379,10 @@ def test_what_was_unshareable_is_not_waited_for_again(stand: Stand) -> None:
 
 
 def test_a_storable_answer_ends_the_memory_of_an_unshareable_one(stand: Stand) -> None:
-    held = Held(answer("304 Not Modified", STALE))
-    stand.origin.on(
-        "/forgotten",
-        answer("200 OK", {"Cache-Control": "no-store"}, b"mine"),
-        answer("200 OK", STALE, b"everybody's"),
-        held,
-    )
+    held = Held(answer("304 Not Modified", STORED))
+    stand.origin.on("/forgotten", answer("200 OK", {"Cache-Control": "no-store"}, b"mine"))
     assert stand.proxy.get("/forgotten").body == b"mine"
-    assert stand.proxy.get("/forgotten").body == b"everybody's"
+    go_stale(stand, "/forgotten", answer("200 OK", STORED, b"everybody's"), held)
     with crowd(stand.proxy, 20, "/forgotten") as clients:
         held.wait_asked()
         held.release()
@@ -411,8 +412,7 @@ def test_a_failed_fetch_releases_the_others_to_their_own(
 
 def test_a_failed_validation_leaves_everybody_the_stale_response(stand: Stand) -> None:
     held = Held(Exchange.reset)
-    stand.origin.on("/stale", answer("200 OK", STALE, b"old"), held, Exchange.reset)
-    stand.proxy.get("/stale")
+    go_stale(stand, "/stale", answer("200 OK", STORED, b"old"), held, Exchange.reset)
     with crowd(stand.proxy, 20, "/stale") as clients:
         held.wait_asked()
         held.release()
@@ -495,3 +495,47 @@ def test_other_ranges_do_not_join(stand: Stand) -> None:
         assert (response.status, response.body) == (206, b"567")
         held.release()
         assert first.response().body == b"01"
+
+
+# --- what was made for one ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("word", ["no-cache", "max-age=0", "max-age=0, must-revalidate"])
+def test_an_answer_to_be_validated_is_nobody_elses(stand: Stand, word: str) -> None:
+    """RFC 9111 4: those that wait get their own, side by side; it is stored all the same."""
+    target = f"/each/{word.encode().hex()}"
+
+    def personal(exchange: Exchange) -> bytes:
+        whose = exchange.request.fields["cookie"]
+        fields = {"Cache-Control": word, "ETag": f'"{whose}"'}
+        return answer("200 OK", fields, whose.encode())
+
+    held = Held(lambda exchange: exchange.send(personal(exchange)))
+    others = Together(3, personal)
+    stand.origin.on(target, held, others)
+    with (
+        leader(stand, target, held, {"Cookie": "id=a"}) as first,
+        crowd(stand.proxy, 3, target, lambda n: {"Cookie": f"id={n}"}) as followers,
+    ):
+        held.release()
+        responses = [client.response() for client in (first, *followers)]
+    assert [r.body for r in responses] == [b"id=a", b"id=0", b"id=1", b"id=2"]
+
+
+def test_a_cookie_that_a_304_sets_is_one_clients(stand: Stand) -> None:
+    """The others that waited for the validation get what is stored."""
+    renewed = {"Cache-Control": "max-age=600", "ETag": ETAG, "Set-Cookie": "id=first"}
+    held = Held(answer("304 Not Modified", renewed))
+    go_stale(stand, "/cookie-304", answer("200 OK", STORED, b"stored"), held)
+    with (
+        leader(stand, "/cookie-304", held, {"Cookie": "id=old"}) as first,
+        crowd(stand.proxy, 3, "/cookie-304") as followers,
+    ):
+        held.release()
+        asker, *others = [client.response() for client in (first, *followers)]
+    assert asker.fields["set-cookie"] == "id=first"
+    later = stand.proxy.get("/cookie-304")
+    for response in (*others, later):
+        assert (response.cache, response.body) == ("HIT", b"stored")
+        assert "set-cookie" not in response.fields
+    assert len(stand.origin.seen("/cookie-304")) == 2

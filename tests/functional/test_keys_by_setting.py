@@ -8,7 +8,8 @@ import pytest
 
 from .support.cache_status import ours
 from .support.scripted_origin import Exchange, ScriptedOrigin, answer, fresh
-from .support.stand import Stand, StartProxy
+from .support.stand import Stand, StartProxy, TimedStand
+from .support.waiting import DEADLINE
 
 FRESH = {"Cache-Control": "max-age=600"}
 
@@ -248,3 +249,63 @@ def test_a_stale_query_is_validated_with_its_content(stand: Stand) -> None:
     response = stand.proxy.request("QUERY", "/stale-query", {}, b"q")
     assert (response.cache, response.body) == ("HIT", b"found")
     assert contents == [b"q", b"q"]
+
+
+def test_a_query_that_is_asked_again_has_its_content_again(timed: TimedStand) -> None:
+    """In the background, when its client has its answer: a 304 that means nothing known."""
+    fields = {"Cache-Control": "max-age=60, stale-while-revalidate=600", "ETag": '"v1"'}
+    contents: list[bytes] = []
+    renewed = threading.Event()
+
+    def reply(exchange: Exchange) -> None:
+        contents.append(exchange.read_body())
+        if len(contents) == 2:
+            exchange.send(answer("304 Not Modified", {**fields, "ETag": '"other"'}))
+            return
+        exchange.send(answer("200 OK", fields, b"%d" % len(contents)))
+        if len(contents) == 3:
+            renewed.set()
+
+    timed.origin.on("/again-query", reply)
+    assert timed.proxy.request("QUERY", "/again-query", {}, b"content").cache == "MISS"
+    timed.clock.advance(60)
+    assert timed.proxy.request("QUERY", "/again-query", {}, b"content").body == b"1"
+    assert renewed.wait(DEADLINE)
+    for _ in range(2):
+        timed.proxy.barrier()
+    response = timed.proxy.request("QUERY", "/again-query", {}, b"content")
+    assert (response.cache, response.body) == ("HIT", b"3")
+    assert contents == [b"content"] * 3
+
+
+def test_an_unsafe_method_that_may_be_cached_invalidates_unless_it_was_a_query(
+    start_proxy: StartProxy, origin: ScriptedOrigin
+) -> None:
+    """RFC 9111 4.4: the origin says by explicit freshness that an answer is a query's."""
+    proxy = start_proxy("--cache-method", "POST")
+    kept = answer("200 OK", FRESH, b"found")
+    done = answer("200 OK", {}, b"done")
+    origin.on("/orders", fresh(b"first"), kept, done, fresh(b"second"))
+    assert proxy.get("/orders").body == b"first"
+    assert proxy.request("POST", "/orders", {}, b"query").body == b"found"
+    assert proxy.get("/orders").cache == "HIT"
+    assert proxy.request("POST", "/orders", {}, b"query").cache == "HIT"
+    assert proxy.get("/orders").cache == "HIT"
+    assert proxy.request("POST", "/orders", {}, b"change").body == b"done"
+    assert proxy.get("/orders").body == b"second"
+
+
+@pytest.mark.parametrize("method", ["POST", "PURGE"])
+def test_what_came_before_no_vary_search_is_invalidated_as_well(stand: Stand, method: str) -> None:
+    """Stored under its whole URL, found again should the rule be forgotten."""
+    rule = answer("200 OK", {**FRESH, "No-Vary-Search": 'params=("u")'}, b"rule")
+    target = f"/before/{method}"
+    stand.origin.on(f"{target}?a=1&u=1", fresh(b"before"), fresh(b"after"))
+    stand.origin.on(f"{target}?a=2", rule, fresh(b"no rule"))
+    assert stand.proxy.get(f"{target}?a=1&u=1").body == b"before"
+    assert stand.proxy.get(f"{target}?a=2").body == b"rule"
+    if method == "POST":
+        stand.origin.on(f"{target}?a=1&u=1", answer("200 OK"), fresh(b"after"))
+    assert stand.proxy.request(method, f"{target}?a=1&u=1").status == 200
+    stand.proxy.get(f"{target}?a=2", {"Cache-Control": "no-cache"})
+    assert stand.proxy.get(f"{target}?a=1&u=1").body == b"after"

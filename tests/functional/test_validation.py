@@ -8,7 +8,7 @@ import pytest
 
 from .support.cache_status import ours
 from .support.clock import Clock
-from .support.messages import Response
+from .support.messages import Request, Response
 from .support.scripted_origin import Exchange, ScriptedOrigin, answer
 from .support.stand import StartProxy, TimedStand
 from .support.validated import (
@@ -436,3 +436,50 @@ def test_validation_over_a_connection_that_stays_open(
             assert (response.status, response.cache, response.body) == (200, expected, b"first")
             clock.advance(60)
     assert len({id(connection) for connection in origin.served_on}) == 1
+
+
+# --- what is said to one --------------------------------------------------------------------------
+
+OWN = {"X-Own": "alice", "Set-Cookie": "id=alice"}
+# The request that validates, what is stored, and the fields that everybody has afterwards.
+PERSONAL = {
+    "a cookie is set": ({}, {"Cache-Control": "max-age=60"}, {"X-Own"}),
+    "a cookie came": ({"Cookie": "id=alice"}, {}, set()),
+    "the origin speaks for all": (
+        {"Cookie": "id=alice"},
+        {"Cache-Control": "max-age=3600"},
+        {"X-Own"},
+    ),
+    "credentials": ({"Authorization": "Basic YTpi"}, {"Cache-Control": "max-age=60"}, None),
+    "credentials, public": (
+        {"Authorization": "Basic YTpi"},
+        {"Cache-Control": "public, max-age=60"},
+        {"X-Own"},
+    ),
+}
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("case", PERSONAL)
+def test_what_a_validation_says_to_one_goes_to_that_one_alone(
+    timed: TimedStand, case: str, method: str
+) -> None:
+    """RFC 9111 3.5; `None`: nothing is updated at all, and the next one asks for itself."""
+    fields, word, shared = PERSONAL[case]
+    target = f"/personal/{method}/{case.replace(' ', '-')}"
+    asked: list[Request] = []
+
+    def reply(exchange: Exchange) -> None:
+        asked.append(exchange.request)
+        personal = OWN if len(asked) == 1 else {}
+        exchange.send(answer("304 Not Modified", {**STRONG, **word, **personal}))
+
+    timed.origin.on(target, answer("200 OK", {**STRONG, **word}, b"first"), reply)
+    timed.proxy.get(target)
+    timed.clock.advance(3600)
+    own = timed.proxy.request(method, target, fields)
+    assert {name: own.fields[name] for name in OWN} == OWN
+    later = timed.proxy.get(target)
+    assert (later.status, later.cache, later.body) == (200, "HIT", b"first")
+    assert {name for name in OWN if name in later.fields} == (shared or set())
+    assert len(asked) == (2 if shared is None else 1)

@@ -36,6 +36,7 @@ cdef class Fill:
     cdef join(self, Reader reader)
     cdef leave(self, Reader reader)
     cdef hand_over(self, Reader reader)
+    cdef let_go_unread(self)
     cdef wake(self)
     cdef add(self, list chunks)
     cdef finish(self)

@@ -63,6 +63,11 @@ cdef class Fill:
         """A reader that has taken nothing goes, and another is to come."""
         self.readers.remove(reader)
 
+    cdef let_go_unread(self):
+        """Hold no more than the readers need, once there are none that could start over."""
+        if not self.readers:
+            self.let_go()
+
     cdef wake(self):
         """Let every reader look."""
         cdef Reader reader

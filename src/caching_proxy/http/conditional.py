@@ -13,13 +13,17 @@ _MEMBER = re.compile(rb'(?:W/)?("[\x21\x23-\x7e\x80-\xff]*")[ \t]*(?:,[ \t,]*|\Z
 
 
 def not_modified(
-    request: FieldSection, etag: bytes | None, last_modified: bytes | None, date: int, now: int
+    request: FieldSection,
+    etag: bytes | None,
+    last_modified: bytes | None,
+    date: int | None,
+    now: int,
 ) -> bool:
-    """Whether a GET or HEAD that a stored 200 can answer is to be answered with 304.
+    """Whether a GET or HEAD that a 200 can answer is to be answered with 304.
 
-    `etag` and `last_modified` are the stored fields, `date` is the stored Date (or the time of
-    receipt), which stands in for an absent Last-Modified. If-None-Match goes before
-    If-Modified-Since; If-Match and If-Unmodified-Since are not a cache's to judge.
+    `etag` and `last_modified` are its fields; `date` is the Date (or the time of receipt) of a
+    stored one, which stands in for an absent Last-Modified, and None of a new one. If-None-Match
+    goes before If-Modified-Since; If-Match and If-Unmodified-Since are not a cache's to judge.
     """
     none_match = request.combined(b"if-none-match")
     if none_match is not None:

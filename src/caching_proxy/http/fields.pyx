@@ -29,15 +29,38 @@ cdef tuple NAMES = (
 )
 assert len(NAMES) == FIELD_IDS <= 64
 
+# What gateways and their products tell an origin about a client, its address, scheme, host and URL: an origin that
+# believes one of these from anybody can be made to answer for all with it. They are F_UNKEYED, as X-Forwarded-* is.
+cdef tuple WORDS_OF_GATEWAYS = (
+    # address
+    b"cf-connecting-ip", b"cf-connecting-ipv6", b"cf-ipcountry", b"client-ip", b"cloudfront-viewer-address",
+    b"fastly-client-ip", b"fly-client-ip", b"incap-client-ip", b"proxy-client-ip", b"true-client-ip",
+    b"wl-proxy-client-ip", b"x-appengine-user-ip", b"x-azure-clientip", b"x-azure-socketip", b"x-client-ip",
+    b"x-cluster-client-ip", b"x-envoy-external-address", b"x-forward-for", b"x-original-forwarded-for",
+    b"x-originating-ip", b"x-remote-addr", b"x-remote-ip", b"x-remote-user", b"x-true-client-ip",
+    # scheme
+    b"cf-visitor", b"cloudfront-forwarded-proto", b"fastly-ssl", b"front-end-https", b"x-arr-ssl", b"x-proto",
+    b"x-scheme", b"x-ssl",
+    # host
+    b"x-backend-host", b"x-host-override", b"x-http-host-override", b"x-server-name",
+    # URL and method
+    b"destination-url", b"x-accel-mapping", b"x-http-destinationurl", b"x-original-method", b"x-original-uri",
+    b"x-request-uri", b"x-script-name", b"x-uri", b"x-url",
+    # what an origin runs inside itself; CGI turns Proxy into HTTP_PROXY
+    b"proxy", b"x-middleware-prefetch", b"x-middleware-rewrite", b"x-middleware-subrequest",
+)
+
 # What Connection cannot take away (and itself, which is dropped by its id).
 cdef frozenset NEVER_NAMED = frozenset(
     (b"connection", b"content-length", b"host", b"transfer-encoding"))
 
-# A hash table with chaining over the known names; index 0 (F_OTHER) ends a chain.
+# A hash table with chaining over the known names, then those words; index 0 (F_OTHER) ends a chain.
+cdef tuple ALL_NAMES = NAMES + WORDS_OF_GATEWAYS
 cdef uint8_t BUCKETS[256]
-cdef uint8_t CHAIN[64]
-cdef const char* NAME_TEXT[64]
-cdef Py_ssize_t NAME_SIZE[64]
+cdef uint8_t CHAIN[128]
+cdef const char* NAME_TEXT[128]
+cdef Py_ssize_t NAME_SIZE[128]
+assert len(ALL_NAMES) <= 128
 
 
 cdef inline uint8_t bucket(const char* name, Py_ssize_t size) noexcept nogil:
@@ -47,11 +70,11 @@ cdef inline uint8_t bucket(const char* name, Py_ssize_t size) noexcept nogil:
 cdef void fill_buckets() except *:
     cdef int number
     cdef uint8_t slot
-    for number in range(1, <int>FIELD_IDS):
+    for number in range(1, len(ALL_NAMES)):
         if number == F_UNKEYED:
             continue
-        NAME_TEXT[number] = PyBytes_AS_STRING(NAMES[number])
-        NAME_SIZE[number] = PyBytes_GET_SIZE(NAMES[number])
+        NAME_TEXT[number] = PyBytes_AS_STRING(ALL_NAMES[number])
+        NAME_SIZE[number] = PyBytes_GET_SIZE(ALL_NAMES[number])
         slot = bucket(NAME_TEXT[number], NAME_SIZE[number])
         CHAIN[number] = BUCKETS[slot]
         BUCKETS[slot] = number
@@ -64,7 +87,7 @@ cdef FieldId known_id(const char* name, Py_ssize_t size) noexcept nogil:
     cdef uint8_t number = BUCKETS[bucket(name, size)]
     while number:
         if NAME_SIZE[number] == size and equals_lower(name, NAME_TEXT[number], size):
-            return <FieldId>number
+            return <FieldId>number if number < FIELD_IDS else F_UNKEYED
         number = CHAIN[number]
     return F_OTHER
 
@@ -210,7 +233,7 @@ cdef class Fields:
         """
         cdef FieldId field = field_id(PyBytes_AS_STRING(name), len(name))
         cdef list values
-        if field != F_OTHER:
+        if field != F_OTHER and field != F_UNKEYED:         # F_UNKEYED is many names
             return self.joined(field)
         values = self.values(name)
         return b", ".join(values) if values else None

@@ -30,7 +30,7 @@ cdef class Exchange(Reader):
     cdef finish(self):
         """Let go of the fetch, and let the client's connection go on."""
         if self.body is not None:
-            self.body.let_go()
+            self.body.let_go_unread()
         if self.fetch is not None:
             self.fetch.reader_left(self)
             self.fetch = None

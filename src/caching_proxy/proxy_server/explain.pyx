@@ -155,7 +155,7 @@ cdef dict judged_fields(Exchange x):
         field = field_id(name, len(name))
         if name.lower() in KEYED_FIELDS or name.lower() in x.service.keyed_names:
             found["in the key"].append(text(name))
-        elif not is_sent_on(field):
+        elif not is_sent_on(x.service, name):
             found["not passed on"].append(text(name))
         elif bit(field) & NOT_FROM_STORE:
             found["nothing stored is used with it"].append(text(name))

@@ -43,7 +43,8 @@ cdef class Fetch(Receiver):
     cdef bint contradicted            # it has another state than the stored one
     cdef readonly bint shareable      # other requests for the same may have it
     cdef readonly bint stored
-    cdef readonly Entry confirmed     # what the origin's 304 (Not Modified) means, updated
+    cdef readonly Entry confirmed     # what the origin's 304 (Not Modified) means, updated for who asked
+    cdef readonly Entry renewed       # ... for everybody, as it is stored now; None where nobody else may have it
 
     cdef bint leads(self) except -1
     cdef bytes outgoing(self)
@@ -58,12 +59,12 @@ cdef class Fetch(Receiver):
     cdef judge_tags(self)
     cdef tuple tags_of(self, Fields response)
     cdef judge_sharing(self)
+    cdef bint answers_others(self, int64_t now) except -1
+    cdef bint answers_a_query(self) except -1
+    cdef Entry confirmed_for(self, bint follower)
     cdef bytes unshareable(self)
     cdef Entry meant(self)
     cdef bint completes(self) except -1
-    cdef confirm(self)
-    cdef Entry freshen(self, Entry entry, Variant variant, tuple selecting, Fields request)
-    cdef judge_head(self)
     cdef complete(self)
     cdef finish(self)
     cdef bint outdates(self) except -1
@@ -78,3 +79,5 @@ cdef class Fetch(Receiver):
                      int64_t length, object storable, tuple tags)
     cdef settle(self)
     cdef reader_left(self, Reader reader)
+
+cdef tuple selecting_of(Fields response, Fields request)

@@ -16,12 +16,16 @@ from caching_proxy.http.fields cimport (
 )
 from caching_proxy.http.head cimport ResponseHead
 from caching_proxy.proxy_server.heads cimport origin_head, origin_lines, rebuilt_head, stored_entry, stored_head
+from caching_proxy.proxy_server.lookup cimport judged
+from caching_proxy.proxy_server.renewing cimport confirm, renew_by_head
 
 from caching_proxy.cache_manager.parts import combine, whole
-from caching_proxy.cache_manager.rfc9111.freshness import LifetimeSource, response_date
-from caching_proxy.cache_manager.rfc9111.storable import NotStorable, Storable, judge_storing
+from caching_proxy.cache_manager.rfc9111.directives import NO_DIRECTIVES
+from caching_proxy.cache_manager.rfc9111.freshness import response_date
+from caching_proxy.cache_manager.rfc9111.reuse import Reuse, judge_reuse
+from caching_proxy.cache_manager.rfc9111.storable import OF_THE_REQUEST, NotStorable, Storable, judge_storing
 from caching_proxy.cache_manager.rfc9111.validation import (
-    confirms, head_agrees, merged_fields, same_strong_validator, validation_fields,
+    confirms, merged_fields, same_strong_validator, validation_fields,
 )
 from caching_proxy.cache_manager.rfc9111.vary import selecting_names, selecting_values
 from caching_proxy.cache_manager.tags import TOO_MANY_TAGS
@@ -35,13 +39,9 @@ cdef frozenset IDEMPOTENT = frozenset(
 cdef frozenset ERRORS = frozenset((500, 502, 503, 504))     # RFC 5861 4
 # The client's own conditions on what is stored: answered here, against the whole that comes.
 cdef uint64_t CONDITIONS = bit(F_IF_NONE_MATCH) | bit(F_IF_MODIFIED_SINCE)
-# Why a response is not stored where that says nothing of the response itself.
-cdef frozenset OF_THE_REQUEST = frozenset(
-    (NotStorable.AUTHORIZATION, NotStorable.COOKIE, NotStorable.REQUEST_NO_STORE))
+# Verdicts on what may be used without asking the origin first.
+cdef frozenset UNASKED = frozenset((Reuse.FRESH, Reuse.STALE_WHILE_REVALIDATE))
 cdef frozenset GONE = frozenset((404, 410))
-cdef Fields NO_FIELDS = Fields.of([])
-# How a confirmed response is used once where its 304 forbids to store it any longer.
-cdef object USED_ONCE = Storable(0, LifetimeSource.NONE, 0, 0, True, True, 0, -1, frozenset())
 
 
 cdef class Fetch(Receiver):
@@ -256,9 +256,9 @@ cdef class Fetch(Receiver):
         if self.head.status == 304:
             if not self.offered:
                 raise OriginFailed(problems.ORIGIN_MALFORMED, "304 without a condition")
-            self.confirm()
+            confirm(self)
         elif self.is_head:
-            self.judge_head()
+            renew_by_head(self)
         else:
             if self.head.status == 206 and self.rest is not None:
                 self.complete()
@@ -296,65 +296,39 @@ cdef class Fetch(Receiver):
     cdef judge_sharing(self):
         """Tell those who wait, and those to come, whether they may share it."""
         cdef bint known = self.sharing is not None
-        self.shareable = self.confirmed is not None or self.fill.keep
+        self.shareable = self.answers_others(self.received_at)
         if known and self.shareable:
             self.service.cache.coalescing.forget_pass(self.sharing)
         elif known and not self.stays:
             self.service.cache.coalescing.close(self)
             self.service.cache.coalescing.remember_pass(self.sharing, self.unshareable(), self.received_at)
 
+    cdef bint answers_others(self, int64_t now) except -1:
+        """Whether it may answer requests that it was not made for: what they may have unasked (RFC 9111 4)."""
+        if self.confirmed is not None:
+            return self.renewed is not None and judged(self.renewed, NO_DIRECTIVES) in UNASKED
+        if not self.fill.keep:
+            return False
+        found = self.storable
+        age = found.age + now - self.received_at
+        if age < found.lifetime and not found.no_cache:     # nearly always: what judge_reuse would say
+            return True
+        return judge_reuse(NO_DIRECTIVES, found.lifetime, age, found.must_revalidate, found.no_cache,
+                           found.stale_while_revalidate) in UNASKED
+
+    cdef bint answers_a_query(self) except -1:
+        """Whether a method that --cache-method names was a query: the origin lets its answer be used again."""
+        return self.confirmed is not None or isinstance(self.storable, Storable) or self.storable in OF_THE_REQUEST
+
+    cdef Entry confirmed_for(self, bint follower):
+        """The response that a 304 confirmed, for who asked or for a follower."""
+        return self.renewed if follower else self.confirmed
+
     cdef bytes unshareable(self):
         """Why nobody else can have the answer."""
-        return self.storable.value if isinstance(self.storable, NotStorable) else b"too large"
-
-    cdef confirm(self):
-        """Take over what a 304 says into the stored responses that it means (RFC 9111 4.3.4)."""
-        cdef Entry entry = self.meant()
-        cdef Entry other
-        cdef list others = []
-        if entry.etag is not None and not entry.etag.startswith(b"W/"):
-            others = [other for other in self.service.cache.memory.of_url(self.url)
-                      if other.etag == entry.etag and (other is not entry or len(self.offered) > 1)]
-        self.service.revalidated += 1
-        for other in others:
-            self.freshen(other, other.variant, other.selecting, NO_FIELDS)
-        # What the request selected is everybody's already; another variant would become so by this very response.
-        self.confirmed = self.freshen(entry, self.variant, None,
-                                      NO_FIELDS if len(self.offered) == 1 else self.request.fields)
-
-    cdef Entry freshen(self, Entry entry, Variant variant, tuple selecting, Fields request):
-        """`entry` with the fields of the response's head, stored where that is still allowed.
-
-        `request` is what decides besides the response itself.
-        """
-        cdef ResponseHead head
-        cdef list lines = merged_fields(origin_lines(entry), self.head.fields.items())
-        cdef Entry updated
-        head = rebuilt_head(entry, lines, entry.length)
-        storable = judge_storing(b"GET" if self.is_head else self.request.method, request, entry.status, head.fields,
-                                 self.service.cache.rules, self.requested_at, self.received_at)
-        allowed = isinstance(storable, Storable) and not self.void
-        if selecting is None and allowed:
-            selecting = selecting_of(head.fields, self.request.fields)
-        tags = self.tags_of(head.fields)
-        updated = self.entry(head, variant, selecting, entry.body, entry.parts, entry.length,
-                             storable if isinstance(storable, Storable) else USED_ONCE._replace(date=entry.date),
-                             entry.tags if tags is None or tags is TOO_MANY_TAGS else tags)
-        if allowed:
-            self.service.cache.memory.store(updated)
-        elif storable not in OF_THE_REQUEST:
-            self.service.cache.memory.drop([entry])
-        return updated
-
-    cdef judge_head(self):
-        """What the answer to a HEAD says of the stored answer to GET (RFC 9111 4.3.5)."""
-        cdef Entry entry = self.service.cache.memory.select(self.url, self.variant, self.request.fields)
-        if entry is None or self.head.status != 200 or entry.status != 200 or self.void:
-            return
-        if head_agrees(stored_head(entry).fields, entry.length, self.head.fields):
-            self.freshen(entry, entry.variant, entry.selecting, NO_FIELDS)
-        else:
-            self.service.cache.memory.expire([entry], self.received_at)
+        if isinstance(self.storable, NotStorable):
+            return self.storable.value
+        return b"to be validated for each" if self.confirmed is not None or self.fill.keep else b"too large"
 
     cdef complete(self):
         """Make of the rest that comes, and what is stored, the whole."""
@@ -467,7 +441,10 @@ cdef class Fetch(Receiver):
                     self.sharing, self.error.problem.detail.encode(), time(NULL))
         self.fill.let_go()
         self.connection = None
-        self.body = None
+        if self.body is not None:
+            self.body.leave(self)
+            self.body.let_go_unread()
+            self.body = None
 
     # -- readers
 

@@ -61,7 +61,7 @@ cdef bytes sharing_key(Exchange x):
 cdef bint is_joinable(Exchange x, Fetch leader) except -1:
     if leader.error is not None or leader.fill.dropped:
         return False
-    return not leader.opened or (leader.fill.keep and is_for(x, leader))
+    return not leader.opened or (leader.fill.keep and leader.answers_others(time(NULL)) and is_for(x, leader))
 
 
 cdef bint is_for(Exchange x, Fetch fetch) except -1:
@@ -146,7 +146,7 @@ cdef offer(Exchange x, Fetch fetch):
 
 cdef bint can_complete(Exchange x) except -1:
     """Whether only the rest of what is stored is needed, and can be asked for safely (RFC 9111 3.4)."""
-    if x.partial is None or x.request.fields.has(F_RANGE):
+    if x.partial is None or x.request.method == b"HEAD" or x.request.fields.has(F_RANGE):
         return False
     return strong_validator(x.partial.etag, x.partial.last_modified, x.partial.date) is not None
 

@@ -4,14 +4,14 @@ from libc.stdint cimport int64_t, uint64_t
 
 from caching_proxy.cache_manager.cache_key cimport Variant
 from caching_proxy.cache_manager.entry cimport Entry
-from caching_proxy.http.fields cimport FieldId
+from caching_proxy.http.fields cimport Fields
 from caching_proxy.http.head cimport RequestHead, ResponseHead
 from caching_proxy.proxy_server.service cimport Service
 
 cdef enum:
     KEY_SIZE = 70             # "cache:" and 64 digits
 
-cdef bint is_sent_on(FieldId field) noexcept
+cdef bint is_sent_on(Service service, bytes name) except -1
 cdef bytes origin_head(Service service, RequestHead request, bytes target, bytes host, Variant variant,
                        bytes forwarding, uint64_t without, bytes more)
 cdef bytes client_head(Service service, ResponseHead response, bytes key, bytes fate, int64_t length,
@@ -30,3 +30,4 @@ cdef list metadata(Entry entry)
 cdef list hit_message(Service service, Entry entry, int64_t now, bint not_modified, bint is_head)
 cdef bytes own_response(Service service, int status, bytes reason, bytes text, bytes more, bint is_head, bint close,
                         bytes content_type=*)
+cdef Fields without_names(Fields fields, names)

@@ -12,7 +12,7 @@ from caching_proxy.http.fields cimport (
     F_KEEP_ALIVE, F_LAST_MODIFIED, F_PROXY_AUTHENTICATE, F_PROXY_AUTHENTICATION_INFO, F_PROXY_AUTHORIZATION,
     F_PROXY_CONNECTION, F_TE, F_TRAILER, F_TRANSFER_ENCODING, F_UPGRADE, F_X_CACHE, F_X_CACHE_KEY,
     F_X_FORWARDED_FOR, F_X_FORWARDED_HOST, F_X_FORWARDED_PROTO, F_UNKEYED, F_X_HOST, F_X_ORIGINAL_HOST,
-    F_X_ORIGINAL_URL, F_X_REAL_IP, F_X_REWRITE_URL, F_X_URL_SCHEME, FieldId, Fields, Span, bit,
+    F_X_ORIGINAL_URL, F_X_REAL_IP, F_X_REWRITE_URL, F_X_URL_SCHEME, FieldId, Fields, Span, bit, field_id,
 )
 from caching_proxy.http.head cimport RequestHead, ResponseHead, parse_response
 from caching_proxy.http.wire cimport Wire
@@ -33,10 +33,10 @@ cdef uint64_t HOP_BY_HOP = (
     | bit(F_TRANSFER_ENCODING) | bit(F_UPGRADE) | bit(F_HTTP2_SETTINGS) | bit(F_PROXY_AUTHENTICATE)
     | bit(F_PROXY_AUTHENTICATION_INFO) | bit(F_PROXY_AUTHORIZATION) | bit(F_CONTENT_LENGTH))
 # What the proxy says itself, so that nobody else's word stands for it.
+cdef uint64_t WORDS_OF_GATEWAYS = (bit(F_UNKEYED) | bit(F_X_HOST) | bit(F_X_ORIGINAL_HOST) | bit(F_X_ORIGINAL_URL)
+                                   | bit(F_X_REAL_IP) | bit(F_X_REWRITE_URL) | bit(F_X_URL_SCHEME))
 cdef uint64_t OURS_UPSTREAM = (bit(F_HOST) | bit(F_EXPECT) | bit(F_FORWARDED) | bit(F_X_FORWARDED_FOR)
-                               | bit(F_X_FORWARDED_PROTO) | bit(F_X_FORWARDED_HOST) | bit(F_UNKEYED)
-                               | bit(F_X_HOST) | bit(F_X_ORIGINAL_HOST) | bit(F_X_ORIGINAL_URL)
-                               | bit(F_X_REAL_IP) | bit(F_X_REWRITE_URL) | bit(F_X_URL_SCHEME))
+                               | bit(F_X_FORWARDED_PROTO) | bit(F_X_FORWARDED_HOST) | WORDS_OF_GATEWAYS)
 cdef uint64_t OURS_DOWNSTREAM = bit(F_AGE) | bit(F_X_CACHE) | bit(F_X_CACHE_KEY)
 cdef frozenset ALL_HOP_BY_HOP = unstored_fields(None)
 cdef frozenset OURS_STORED = frozenset((b"age", b"x-cache", b"x-cache-key", b"content-length"))
@@ -60,9 +60,20 @@ cdef int put_lines(Wire wire, Fields fields, uint64_t without) except -1:
     return 0
 
 
-cdef bint is_sent_on(FieldId field) noexcept:
+cdef int put_named(Wire wire, Fields fields, frozenset names) except -1:
+    """Copy those words of gateways that are sent on nevertheless; names in lower case."""
+    for name, value in fields.items():
+        if name.lower() in names and bit(field_id(name, len(name))) & WORDS_OF_GATEWAYS:
+            put_line(wire, name, value)
+    return 0
+
+
+cdef bint is_sent_on(Service service, bytes name) except -1:
     """Whether a request's field goes to the origin as it came, conditions of a shared fetch aside."""
-    return not bit(field) & (HOP_BY_HOP | OURS_UPSTREAM)
+    cdef uint64_t field = bit(field_id(name, len(name)))
+    if field & WORDS_OF_GATEWAYS:
+        return name.lower() in service.sent_names
+    return not field & (HOP_BY_HOP | OURS_UPSTREAM)
 
 
 cdef int put_line(Wire wire, bytes name, bytes value) except -1:
@@ -106,6 +117,8 @@ cdef bytes origin_head(Service service, RequestHead request, bytes target, bytes
     if variant is not None and variant.accept_encoding is not None:
         without |= bit(F_ACCEPT_ENCODING)
     put_lines(wire, request.fields, without)
+    if service.sent_names and request.fields.seen & WORDS_OF_GATEWAYS:
+        put_named(wire, request.fields, service.sent_names)
     if without & bit(F_ACCEPT_ENCODING):
         put_line(wire, b"Accept-Encoding", variant.accept_encoding)
     if request.chunked:

@@ -203,10 +203,13 @@ cdef invalidate(Exchange x):
     """RFC 9111 4.4, RFC 9875 3: what an unsafe method touched is no longer stored."""
     cdef Service service = x.service
     cdef Fields response = x.fetch.head.fields
-    if x.request.method in SAFE_METHODS or x.content is not None or x.fetch.head.status >= 400:
+    if x.request.method in SAFE_METHODS or x.fetch.head.status >= 400:
+        return
+    if x.content is not None and x.fetch.answers_a_query():
         return
     for target in invalidated_targets(x.request.method, x.fetch.head.status, x.target, response, own_origins(x)):
-        service.cache.invalidate(service.url(target, x.host, x.scheme))
+        for url in service.urls(target, x.host, x.scheme):
+            service.cache.invalidate(url)
     for group in invalidated_groups(response):
         service.cache.purge_group(service.site(x.host, x.scheme), group, False)
 

@@ -84,7 +84,7 @@ cdef respond_stale(Exchange x):
 
 cdef respond_confirmed(Exchange x):
     """Answer with what is stored, which the origin has confirmed."""
-    respond_stored(x, x.fetch.confirmed, fate_of(x) + b"; fwd-status=304", b"")
+    respond_stored(x, x.fetch.confirmed_for(x.follows), fate_of(x) + b"; fwd-status=304", b"")
 
 
 cdef object answerable_ranges(Exchange x, Entry entry):
@@ -102,9 +102,7 @@ cdef object answerable_ranges(Exchange x, Entry entry):
 
 
 cdef bint part_answers(Exchange x, Entry entry) except -1:
-    """Whether a response stored in part has all that the request asks for."""
-    if x.request.method == b"HEAD":
-        return True
+    """Whether a response stored in part has all that the request asks for: never the fields of the whole."""
     ranges = answerable_ranges(x, entry)
     if ranges is None:
         return False
@@ -186,7 +184,7 @@ cdef bint is_unchanged(Exchange x) except -1:
     cdef Fields fields = x.fetch.head.fields
     if not x.fetch.stores or not x.request.fields.seen & CONDITIONS or x.fetch.head.status not in (200, 206):
         return False
-    return not_modified(x.request.fields, fields.first(F_ETAG), fields.first(F_LAST_MODIFIED), x.fetch.received_at,
+    return not_modified(x.request.fields, fields.first(F_ETAG), fields.first(F_LAST_MODIFIED), None,
                         x.fetch.received_at)
 
 

@@ -31,6 +31,7 @@ cdef class Service:
     cdef bint normalize
     cdef bint plain_keys              # targets as they came, and nothing that the hit lane does not know
     cdef frozenset keyed_names        # of request fields, besides those that always are
+    cdef frozenset sent_names         # of request fields that are sent on even if they are words of gateways
     cdef int64_t max_keyed_body
     cdef object trusted               # TrustedNetworks
     cdef frozenset authorities        # those that are ours, of an absolute-form target
@@ -73,6 +74,7 @@ cdef class Service:
     cdef int64_t octets_sent
 
     cdef bytes url(self, bytes target, bytes host, bytes scheme)
+    cdef set urls(self, bytes target, bytes host, bytes scheme)
     cdef bytes site(self, bytes host, bytes scheme)
     cdef int64_t purge_target(self, bytes target, bytes host, bint soft) except -1
     cdef int64_t purge_tags(self, tags, bint soft) except -1

@@ -36,6 +36,8 @@ cdef class Service:
         self.keyed_names = frozenset(
             [name.lower().encode() for name in settings.key_header] + [b"cookie"] * bool(settings.key_cookie)
             + [b"user-agent", b"sec-ch-ua-mobile"] * settings.key_device + [b"host"] * self.host_keyed)
+        self.sent_names = frozenset(
+            [name.lower().encode() for name in settings.key_header + settings.forward_header])
         self.max_keyed_body = settings.max_keyed_body
         self.trusted = TrustedNetworks(settings.trusted_proxies)
         self.authorities = frozenset(name.encode() for name in settings.server_name) | {origin.authority}
@@ -74,6 +76,10 @@ cdef class Service:
             target = b"%b?%b" % (path, query) if query else path
         return self.located_url(target, host, scheme)
 
+    cdef set urls(self, bytes target, bytes host, bytes scheme):
+        """Every form in which the URL may stand in keys: what came before its path had a No-Vary-Search too."""
+        return {self.url(target, host, scheme), self.located_url(target, host, scheme)}
+
     cdef bytes located_url(self, bytes target, bytes host, bytes scheme):
         if self.host_keyed:
             return b"%b%b\n%b\n%b" % (self.origin_url, target, (host or b"").lower(), scheme)
@@ -98,7 +104,8 @@ cdef class Service:
             number = self.cache.purge_prefix(b"%b%b\n" % (self.origin_url, target), b"", soft)
         else:
             for scheme in SCHEMES:
-                number += self.cache.purge_url(self.url(target, host, scheme), soft)
+                for url in self.urls(target, host, scheme):
+                    number += self.cache.purge_url(url, soft)
         self.purged += number
         return number
 

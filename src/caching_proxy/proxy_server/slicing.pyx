@@ -144,7 +144,7 @@ cdef Entry fetched_slice(Exchange x, Slices s):
     if x.fetch.error is not None:
         return None
     s.stored = x.fetch.confirmed is not None
-    return x.fetch.confirmed if s.stored else x.fetch.as_slice()
+    return x.fetch.confirmed_for(x.follows) if s.stored else x.fetch.as_slice()
 
 
 cdef bint replaces_fetch(Exchange x) except -1:

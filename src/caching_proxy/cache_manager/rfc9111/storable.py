@@ -100,6 +100,12 @@ class NotStorable(enum.Enum):
     TAGS = b"too-many-tags"
 
 
+OF_THE_REQUEST = frozenset(
+    {NotStorable.AUTHORIZATION, NotStorable.COOKIE, NotStorable.REQUEST_NO_STORE}
+)
+"""Reasons that say nothing of the response itself, nor of what is stored."""
+
+
 def judge_storing(
     method: bytes,
     request: FieldSection,

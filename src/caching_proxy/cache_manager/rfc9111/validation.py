@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from caching_proxy.cache_manager.rfc9111.freshness import response_date
 from caching_proxy.http.dates import parse_http_date
@@ -22,6 +22,12 @@ _UNSTORED = frozenset(
 )
 # RFC 9111 3.2: fields that describe the stored octets themselves, which stay encoded as they came.
 _OF_CONTENT = frozenset({b"content-length", b"content-range", b"content-encoding"})
+# What is said to one client, never to all: a validation is one client's (RFC 6265 3).
+_OF_ONE = frozenset({b"set-cookie", b"set-cookie2"})
+# What a validation says about caching itself, besides targeted fields.
+_OF_CACHING = frozenset(
+    {b"age", b"cache-control", b"date", b"etag", b"expires", b"last-modified", b"vary"}
+)
 # What tells when a response was made: the old values say nothing of one that is valid now.
 _OF_TIME = frozenset({b"age", b"date"})
 
@@ -125,3 +131,16 @@ def merged_fields(stored: Iterable[Line], fresh: Iterable[Line]) -> list[Line]:
     return [line for line in stored if line[0].lower() not in replaced] + [
         line for _, line in updates
     ]
+
+
+def fields_for_all(fresh: Iterable[Line]) -> list[Line]:
+    """Of the fields of a newer response those that may update what everybody gets.
+
+    A 304, or the answer to a HEAD, may set a cookie for who asked; nobody else is to have it.
+    """
+    return [line for line in fresh if line[0].lower() not in _OF_ONE]
+
+
+def caching_fields(fresh: Iterable[Line], targets: Collection[bytes]) -> list[Line]:
+    """Of these fields those about caching itself; `targets` are names in lower case (RFC 9213)."""
+    return [line for line in fresh if line[0].lower() in _OF_CACHING or line[0].lower() in targets]

@@ -3,8 +3,10 @@ from __future__ import annotations
 import pytest
 
 from caching_proxy.cache_manager.rfc9111.validation import (
+    caching_fields,
     can_validate,
     confirms,
+    fields_for_all,
     head_agrees,
     merged_fields,
     same_strong_validator,
@@ -209,3 +211,32 @@ def test_a_date_of_the_same_second_is_weak() -> None:
     later = Section({b"last-modified": DATE, b"date": LATER})
     assert not same_strong_validator(at_once, later, AT + 1)
     assert same_strong_validator(later, at_once, AT)
+
+
+SAID = [
+    (b"ETag", b'"a"'),
+    (b"Set-Cookie", b"id=1"),
+    (b"X-Own", b"1"),
+    (b"set-cookie2", b"id=1"),
+    (b"CDN-Cache-Control", b"max-age=1"),
+    (b"Vary", b"A"),
+]
+
+
+def test_a_cookie_is_set_for_one_alone() -> None:
+    assert [name for name, _ in fields_for_all(SAID)] == [
+        *(b"ETag", b"X-Own", b"CDN-Cache-Control", b"Vary")
+    ]
+
+
+@pytest.mark.parametrize("targets", [(), (b"cdn-cache-control",)])
+def test_fields_about_caching(targets: tuple[bytes, ...]) -> None:
+    targeted = [b"CDN-Cache-Control"] * len(targets)
+    assert [name for name, _ in caching_fields(SAID, targets)] == [b"ETag", *targeted, b"Vary"]
+
+
+@pytest.mark.parametrize(
+    "name", [b"Age", b"Cache-Control", b"Date", b"ETag", b"Expires", b"Last-Modified", b"Vary"]
+)
+def test_each_field_about_caching(name: bytes) -> None:
+    assert caching_fields([(name, b"1")], ()) == [(name, b"1")]

@@ -1,0 +1,109 @@
+"""What the answer to a validation says of what is stored (RFC 9111 3.2, 4.3.4, 4.3.5).
+
+It is the answer to one request. What of it is the asker's own goes to the asker and never into the store.
+"""
+
+from caching_proxy.cache_manager.cache_key cimport Variant
+from caching_proxy.cache_manager.entry cimport Entry
+from caching_proxy.http.fields cimport F_COOKIE, Fields
+from caching_proxy.http.head cimport ResponseHead
+from caching_proxy.proxy_server.fetch cimport Fetch, selecting_of
+from caching_proxy.proxy_server.heads cimport origin_lines, rebuilt_head, stored_head, without_names
+
+from caching_proxy.cache_manager.rfc9111.freshness import LifetimeSource
+from caching_proxy.cache_manager.rfc9111.storable import OF_THE_REQUEST, NotStorable, Storable, judge_storing
+from caching_proxy.cache_manager.rfc9111.validation import caching_fields, fields_for_all, head_agrees, merged_fields
+from caching_proxy.cache_manager.tags import TOO_MANY_TAGS
+
+cdef Fields NO_FIELDS = Fields.of([])
+cdef tuple COOKIE = (b"cookie",)
+# How a confirmed response is used for its asker alone.
+cdef object USED_ONCE = Storable(0, LifetimeSource.NONE, 0, 0, True, True, 0, -1, frozenset())
+
+
+cdef confirm(Fetch fetch):
+    """Take over what a 304 says into the stored responses that it means (RFC 9111 4.3.4)."""
+    cdef Entry entry = fetch.meant()
+    cdef Entry other
+    cdef list others = []
+    cdef list lines = fetch.head.fields.items()
+    cdef list fresh
+    if entry.etag is not None and not entry.etag.startswith(b"W/"):
+        others = [other for other in fetch.service.cache.memory.of_url(fetch.url)
+                  if other.etag == entry.etag and (other is not entry or len(fetch.offered) > 1)]
+    fetch.service.revalidated += 1
+    for other in others:
+        renew(fetch, other, other.variant, other.selecting, said_to_all(fetch, other, other.variant))
+    fresh = said_to_all(fetch, entry, fetch.variant)
+    fetch.renewed = fetch.confirmed = renew(fetch, entry, fetch.variant, None, fresh)
+    if fetch.renewed is None or len(fresh) < len(lines):
+        storable = judge_renewed(fetch, entry, lines, NO_FIELDS)
+        if not isinstance(storable, Storable):
+            storable = USED_ONCE._replace(date=entry.date)
+        fetch.confirmed = updated(fetch, entry, fetch.variant, None, lines, storable)
+
+
+cdef renew_by_head(Fetch fetch):
+    """What the answer to a HEAD says of the stored answer to GET (RFC 9111 4.3.5)."""
+    cdef Entry entry = fetch.service.cache.memory.select(fetch.url, fetch.variant, fetch.request.fields)
+    if entry is None or fetch.head.status != 200 or entry.status != 200 or fetch.void:
+        return
+    if head_agrees(stored_head(entry).fields, entry.length, fetch.head.fields):
+        renew(fetch, entry, entry.variant, entry.selecting, said_to_all(fetch, entry, entry.variant))
+    else:
+        fetch.service.cache.memory.expire([entry], fetch.received_at)
+
+
+cdef list said_to_all(Fetch fetch, Entry entry, Variant variant):
+    """The lines of the fetch's answer that may update what everybody gets of `entry`."""
+    cdef list lines = fields_for_all(fetch.head.fields.items())
+    if variant is not entry.variant or not fetch.request.fields.has(F_COOKIE):
+        return lines
+    if judge_renewed(fetch, entry, lines, fetch.request.fields) is not NotStorable.COOKIE:
+        return lines
+    # It is everybody's already; but what else is said to somebody with a cookie is not.
+    return caching_fields(lines, fetch.service.cache.rules.targets)
+
+
+cdef Entry renew(Fetch fetch, Entry entry, Variant variant, tuple selecting, list fresh):
+    """Store `entry` with the newer fields `fresh`; None where nobody but the asker may use it.
+
+    `selecting` is what Vary adds to its key, None: by the request of the fetch.
+    """
+    cdef Entry renewed
+    storable = judge_renewed(fetch, entry, fresh, without_cookie(fetch.request.fields)
+                             if variant is entry.variant else fetch.request.fields)
+    if not isinstance(storable, Storable):
+        if storable not in OF_THE_REQUEST:
+            fetch.service.cache.memory.drop([entry])
+        return None
+    if fetch.void:
+        return None
+    renewed = updated(fetch, entry, variant, selecting, fresh, storable)
+    fetch.service.cache.memory.store(renewed)
+    return renewed
+
+
+cdef Fields without_cookie(Fields request):
+    return without_names(request, COOKIE) if request.has(F_COOKIE) else request
+
+
+cdef object judge_renewed(Fetch fetch, Entry entry, list fresh, Fields request):
+    """The verdict on `entry` with these newer fields, as an answer to `request`."""
+    cdef ResponseHead head = renewed_head(entry, fresh)
+    return judge_storing(b"GET" if fetch.is_head else fetch.request.method, request, entry.status, head.fields,
+                         fetch.service.cache.rules, fetch.requested_at, fetch.received_at)
+
+
+cdef ResponseHead renewed_head(Entry entry, list fresh):
+    return rebuilt_head(entry, merged_fields(origin_lines(entry), fresh), entry.length)
+
+
+cdef Entry updated(Fetch fetch, Entry entry, Variant variant, tuple selecting, list fresh, object storable):
+    """`entry` with newer fields."""
+    cdef ResponseHead head = renewed_head(entry, fresh)
+    tags = fetch.tags_of(head.fields)
+    if selecting is None:
+        selecting = selecting_of(head.fields, fetch.request.fields)
+    return fetch.entry(head, variant, selecting, entry.body, entry.parts, entry.length, storable,
+                       entry.tags if tags is None or tags is TOO_MANY_TAGS else tags)
