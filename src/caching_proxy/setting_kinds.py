@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 import math
+import os
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,6 +19,9 @@ _SECOND_UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86
 _NUMBER = re.compile(r"\s*(-?[0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*", re.ASCII)
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")
+_LISTEN = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]*|\*):(?P<port>[0-9]{1,5})")
+_HOST_PATTERN = re.compile(r"(?:\*\.)?[a-z0-9_](?:[a-z0-9._-]*[a-z0-9_])?|\[[0-9a-f:.]+\]")
+_NUMBER_OR_TEXT = {"type": ["number", "string"]}
 _PORTABLE_SOCKET_PATH = 103  # bytes: the shorter of the limits of Linux (107) and macOS (103)
 
 
@@ -25,7 +29,8 @@ _PORTABLE_SOCKET_PATH = 103  # bytes: the shorter of the limits of Linux (107) a
 class Kind:
     """One kind of value: `read` turns what was given into it, or raises ValueError("cause: cure").
 
-    `show` writes a value as it would be given; `unit` and `bounds` are for people.
+    `show` writes a value as it would be given; `unit` and `bounds` are for people, `schema` (JSON
+    Schema) for editors.
     """
 
     read: Callable[[Any], Any]
@@ -33,6 +38,7 @@ class Kind:
     unit: str = ""
     bounds: str = ""
     show: Callable[[Any], str] = str
+    schema: Mapping[str, Any] = field(default_factory=lambda: {"type": "string"})
 
 
 def parse_size(value: str | int) -> int:
@@ -95,19 +101,20 @@ def _bounded(
 def whole(low: int, high: int, unit: str = "") -> Kind:
     """A whole number from `low` to `high`."""
     read, bounds = _bounded(_parse_whole, low, high, str)
-    return Kind(read, "INT", unit, bounds)
+    schema = {"type": "integer", "minimum": low, "maximum": high}
+    return Kind(read, "INT", unit, bounds, schema=schema)
 
 
 def size(low: int, high: int, unit: str = "bytes") -> Kind:
     """A number of bytes from `low` to `high`."""
     read, bounds = _bounded(parse_size, low, high, lambda number: format_size(int(number)))
-    return Kind(read, "SIZE", unit, bounds, format_size)
+    return Kind(read, "SIZE", unit, bounds, format_size, _NUMBER_OR_TEXT)
 
 
 def seconds(low: float, high: float) -> Kind:
     """A duration from `low` to `high` seconds."""
     read, bounds = _bounded(parse_seconds, low, high, format_seconds)
-    return Kind(read, "SECONDS", "seconds", bounds, format_seconds)
+    return Kind(read, "SECONDS", "seconds", bounds, format_seconds, _NUMBER_OR_TEXT)
 
 
 def choice(*words: str) -> Kind:
@@ -121,7 +128,7 @@ def choice(*words: str) -> Kind:
             raise ValueError(f"{value!r} is none of the choices: use {bounds}")
         return word
 
-    return Kind(read, "WORD", bounds=bounds)
+    return Kind(read, "WORD", bounds=bounds, schema={"enum": list(words)})
 
 
 def _read_host(value: str) -> str:
@@ -223,10 +230,143 @@ def _read_switch(value: bool) -> bool:
     return value
 
 
+def _read_listen_address(value: str) -> str:
+    """`:3000`, `HOST:PORT`, `[::1]:3000` or `unix:/path.sock`."""
+    text = str(value).strip()
+    if text.startswith("unix:"):
+        return f"unix:{_read_socket_path(text)}"
+    found = _LISTEN.fullmatch(text)
+    if found is None or int(found["port"]) > 65535:
+        raise ValueError(
+            f"{value!r} is not an address: write :PORT, HOST:PORT, [IPV6]:PORT or unix:/path"
+        )
+    return text
+
+
+def _read_host_pattern(value: str) -> str:
+    text = str(value).strip().lower()
+    if not _HOST_PATTERN.fullmatch(text):
+        raise ValueError(f"{value!r} is not a host: write a name without a port, or *. and its end")
+    return text
+
+
+def _read_path_prefix(value: str) -> str:
+    if (
+        not isinstance(value, str)
+        or not re.fullmatch(r"/[!-~]*", value)
+        or re.search("[?#]", value)
+    ):
+        raise ValueError(f"{value!r} is not a path: begin with / and leave out query and fragment")
+    return value
+
+
+def _read_pattern(value: str) -> str:
+    try:
+        re.compile(str(value).encode("ascii"))
+    except (re.error, UnicodeEncodeError, OverflowError) as error:
+        raise ValueError(f"{value!r} is not a regular expression ({error}): correct it") from None
+    return str(value)
+
+
+def _read_method(value: str) -> str:
+    text = _read_token(value)
+    if text != text.upper():
+        raise ValueError(f"{value!r} is not a method: write it in capital letters")
+    return text
+
+
+def _read_status(value: Any) -> str:
+    text = str(value).lower()
+    if isinstance(value, bool) or not re.fullmatch(r"[2-5](?:[0-9][0-9]|xx)|[6-9][0-9][0-9]", text):
+        raise ValueError(f"{value!r} is not a final status: write one such as 404, or 5xx")
+    return text
+
+
+def _read_media_type(value: str) -> str:
+    text = str(value).strip().lower()
+    if not re.fullmatch(r"[!#$%&'+.^_`|~0-9a-z-]+/(\*|[!#$%&'+.^_`|~0-9a-z-]+)", text):
+        raise ValueError(f"{value!r} is not a media type: write one such as image/png or image/*")
+    return text
+
+
+def _read_name_pattern(value: str) -> str:
+    name = str(value).removesuffix("*")
+    if not _TOKEN.fullmatch(name or str(value)) or "*" in name:
+        raise ValueError(f"{value!r} is not a name: write it, or its beginning and *")
+    return str(value)
+
+
+def _read_field_values(value: Any) -> dict[str, str]:
+    if not isinstance(value, dict):
+        raise ValueError(f'{value!r} is no table: write {{ Name = "value" }}')
+    for name, text in value.items():
+        _read_token(name)
+        if not isinstance(text, str) or not re.fullmatch(r"[\t -~\x80-\xff]*", text):
+            raise ValueError(f"{name}: {text!r} is not a field value: write a text of one line")
+    return dict(value)
+
+
+def _read_field_patterns(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f'{value!r} is no table: write {{ Name = "pattern" }}')
+    for name, pattern in value.items():
+        _read_token(name)
+        if not isinstance(pattern, bool):
+            _read_pattern(pattern)
+    return dict(value)
+
+
+def _read_label(value: str) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", value):
+        raise ValueError(f"{value!r} is not a name: use up to 64 letters, digits, - . and _")
+    return value
+
+
+def _read_text(value: str) -> str:
+    if not isinstance(value, str) or not re.fullmatch("[!-~]*", value):
+        raise ValueError(f"{value!r} is not visible ASCII: percent-encode the rest")
+    return value
+
+
+def _read_user(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?", str(value)):
+        raise ValueError(f"{value!r} is not a user: write USER or USER:GROUP")
+    return str(value)
+
+
+def _read_workers(value: Any) -> int:
+    """A number; 0 stands for auto, one a core."""
+    if str(value).strip().lower() == "auto":
+        return 0
+    if (
+        isinstance(value, bool)
+        or not re.fullmatch("[0-9]+", str(value))
+        or not 1 <= int(value) <= 1024
+    ):
+        raise ValueError(f"{value!r} is no number of workers: use 1 to 1024, or auto")
+    return int(value)
+
+
+def _read_secret(value: str) -> str:
+    """A text, or where it stands: `file:PATH`, `env:NAME`. Messages never repeat it."""
+    text = str(value)
+    kind, _, where = text.partition(":")
+    if kind == "file":
+        try:
+            text = Path(where).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError):
+            raise ValueError(f"the file {where!r} cannot be read: name one that can") from None
+    elif kind == "env":
+        text = os.environ.get(where, "")
+    if not re.fullmatch(r"[!-~]{8,}", text):
+        raise ValueError("the secret is too short or has spaces: use 8 or more visible characters")
+    return text
+
+
 FOREVER = math.floor(2**31 - 1)  # seconds: the greatest delta-seconds (RFC 9111 1.2.2)
 
 PORT = whole(0, 65535)
-SWITCH = Kind(_read_switch)
+SWITCH = Kind(_read_switch, schema={"type": "boolean"})
 HOST = Kind(_read_host, "ADDRESS")
 ORIGIN = Kind(_read_origin, "URL")
 NETWORK = Kind(_read_network, "NETWORK")
@@ -237,3 +377,33 @@ EXISTING_FILE = Kind(_read_existing_file, "FILE")
 LOG_FILE = Kind(_read_log_file, "FILE")
 SOCKET_PATH = Kind(_read_socket_path, "PATH")
 SERVER = Kind(_read_server, "SERVER")
+LISTEN_ADDRESS = Kind(_read_listen_address, "ADDRESS")
+HOST_PATTERN = Kind(_read_host_pattern, "HOST")
+PATH_PREFIX = Kind(_read_path_prefix, "PATH")
+PATTERN = Kind(_read_pattern, "REGEX")
+METHOD = Kind(_read_method, "METHOD")
+STATUS = Kind(_read_status, "STATUS", schema={"type": ["integer", "string"]})
+MEDIA_TYPE = Kind(_read_media_type, "TYPE")
+NAME_PATTERN = Kind(_read_name_pattern, "NAME")
+FIELD_VALUES = Kind(
+    _read_field_values,
+    "TABLE",
+    schema={"type": "object", "additionalProperties": {"type": "string"}},
+)
+FIELD_PATTERNS = Kind(
+    _read_field_patterns,
+    "TABLE",
+    schema={"type": "object", "additionalProperties": {"type": ["string", "boolean"]}},
+)
+WORKERS = Kind(
+    _read_workers,
+    "N",
+    bounds="1 to 1024, or auto",
+    show=lambda number: str(number or "auto"),
+    schema={"type": ["integer", "string"]},
+)
+SECRET = Kind(_read_secret, "SECRET", bounds="a text, file:PATH or env:NAME", show=lambda _: "***")
+LABEL = Kind(_read_label, "NAME")
+TEXT = Kind(_read_text, "TEXT")
+USER = Kind(_read_user, "USER")
+TABLE = Kind(lambda value: value, "TABLE")

@@ -5,32 +5,37 @@ The command line, `--help` and docs/reference/settings.md are generated from the
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
-from pydantic_core import ErrorDetails
+from pydantic import model_validator
 from typing_extensions import Self
 
 from caching_proxy import setting_kinds as kinds
+from caching_proxy.declared import (
+    Declaration,
+    Declared,
+    Given,
+    Place,
+    SettingsError,
+    disagree,
+    from_command_line,
+    from_environment,
+    setting,
+)
 from caching_proxy.load_balancer.server_address import ServerAddress
+
+__all__ = ["Declaration", "Settings", "SettingsError"]
 
 KB, MB, GB, TB = 1 << 10, 1 << 20, 1 << 30, 1 << 40
 HOUR, DAY = 3600.0, 86400.0
 SLICE_MIN = 64 * KB  # bytes: a request and an entry a slice should be worth it
 
 LISTENING = "Listening"
+WORKERS = "Workers and configuration"
 ORIGIN = "Origin"
 FORWARDING = "Forwarding"
 CACHE = "Cache"
@@ -38,150 +43,49 @@ LIMITS = "Timeouts and limits"
 CONTROL = "Control and logs"
 REDIS = "Redis"
 BALANCING = "Load balancing"
-GROUPS = (LISTENING, ORIGIN, CACHE, LIMITS, FORWARDING, CONTROL, REDIS, BALANCING)
+GROUPS = (LISTENING, WORKERS, ORIGIN, CACHE, LIMITS, FORWARDING, CONTROL, REDIS, BALANCING)
+# Of tables of the configuration file, not of the command line.
+MATCH = "Match"
+ACTION = "Action"
+
+FIXED_FIELDS = frozenset(
+    {
+        *("connection", "content-length", "transfer-encoding", "host", "upgrade", "te", "trailer"),
+        *("keep-alive", "expect", "age", "date", "via", "x-cache", "x-cache-key", "cache-status"),
+        *("vary", "content-encoding", "content-range", "content-type"),
+    }
+)
+"""Fields without which a message would be framed, kept or taken for something else."""
 
 
-class SettingsError(ValueError):
-    """Settings that cannot be used; `lines` has one line a problem, with its cause and cure."""
-
-    def __init__(self, lines: list[str]) -> None:
-        super().__init__("\n".join(lines))
-        self.lines = lines
-
-
-@dataclass(frozen=True)
-class Declaration:
-    """What is declared about one setting, for the command line and the reference."""
-
-    name: str
-    default: Any
-    kind: kinds.Kind
-    group: str
-    help: str
-    environment: str
-    repeatable: bool
-
-    @property
-    def required(self) -> bool:
-        """Whether there is no default."""
-        return self.default is ...
-
-    @property
-    def is_switch(self) -> bool:
-        """Whether the flag takes no value."""
-        return self.kind is kinds.SWITCH
-
-    @property
-    def flag(self) -> str:
-        """The flag; a switch that is on by default has the flag that turns it off."""
-        prefix = "--no-" if self.is_switch and self.default else "--"
-        return prefix + self.name.replace("_", "-")
-
-    @property
-    def default_text(self) -> str:
-        """The default as it would be given, or nothing where there is none."""
-        if self.required or self.is_switch or self.default is None:
-            return ""
-        values = self.default if self.repeatable else [self.default]
-        return ", ".join(self.kind.show(value) for value in values)
-
-
-def setting(
-    default: Any, kind: kinds.Kind, group: str, description: str, *, environment: str = ""
-) -> Any:
-    """Declare one setting; `...` as default makes it required, a list makes it repeatable."""
-    extra: Any = {"kind": kind, "group": group, "environment": environment}
-    return Field(default, description=description, json_schema_extra=extra)
-
-
-class _Declared(BaseModel):
-    """A frozen model whose fields are all declared with `setting`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+class _Layered(Declared):
+    """Settings of the command line."""
 
     @classmethod
     def declarations(cls) -> Iterator[Declaration]:
         """Every setting, by group in the order of GROUPS."""
-        found = [cls.declaration(name) for name in cls.model_fields]
-        yield from sorted(found, key=lambda declared: GROUPS.index(declared.group))
-
-    @classmethod
-    def declaration(cls, name: str) -> Declaration:
-        """What was declared about one setting."""
-        field = cls.model_fields[name]
-        extra: Any = field.json_schema_extra
-        default = ... if field.is_required() else field.default
-        return Declaration(
-            name,
-            default,
-            help=field.description or "",
-            repeatable=isinstance(default, list),
-            **extra,
-        )
+        yield from sorted(super().declarations(), key=lambda declared: GROUPS.index(declared.group))
 
     @classmethod
     def load(cls, given: Mapping[str, Any], environment: Mapping[str, str]) -> Self:
         """Settings from the command line, then the environment, then the defaults.
 
-        An empty environment variable counts as absent. SettingsError names all that is wrong.
+        SettingsError names all that is wrong.
         """
-        values = dict(given)
-        labels = {}
-        for declared in cls.declarations():
-            labels[declared.name] = declared.flag
-            variable = declared.environment
-            if declared.name not in given and environment.get(variable):
-                values[declared.name] = environment[variable]
-                labels[declared.name] = f"{variable} ({declared.flag})"
-        try:
-            return cls(**values)
-        except ValidationError as error:
-            details = error.errors(include_url=False)
-            lines = [line for detail in details for line in _lines(detail, labels)]
-            raise SettingsError(lines) from None
+        layers = dict(from_environment(cls, environment)) | dict(from_command_line(cls, given))
+        values = {name: value.value for name, value in layers.items()}
+        return cls.read(values, lambda path: cls.label(path, layers))
 
-    @field_validator("*", mode="before")
     @classmethod
-    def _read(cls, value: Any, info: ValidationInfo) -> Any:
-        declared = cls.declaration(str(info.field_name))
-        if value is None and declared.default is None:
-            return None
-        if not declared.repeatable:
-            return declared.kind.read(value)
-        return _read_each(declared.kind, value)
+    def label(cls, path: Place, layers: Mapping[str, Given]) -> str:
+        """What messages call the setting at `path`, given or not."""
+        name = str(path[0])
+        if name in layers or name not in cls.model_fields:
+            return layers[name].label if name in layers else name
+        return cls.declaration(name).flag
 
 
-def _read_each(kind: kinds.Kind, values: list[Any]) -> list[Any]:
-    read, problems = [], []
-    for value in values:
-        try:
-            read.append(kind.read(value))
-        except ValueError as error:
-            problems.append(str(error))
-    _raise_any(problems)
-    return read
-
-
-def _raise_any(problems: list[str]) -> None:
-    if problems:
-        raise ValueError("\n".join(problems))
-
-
-def _lines(detail: ErrorDetails, labels: Mapping[str, str]) -> list[str]:
-    """One line a problem: the flag (or variable), the value, what is wrong, what to do."""
-    if not detail["loc"]:
-        return str(detail["ctx"]["error"]).splitlines()
-    name = str(detail["loc"][0])
-    label = labels.get(name, name)
-    if detail["type"] == "missing":
-        return [f"{label} is missing: give it, such as {label} https://example.com"]
-    if detail["type"] == "extra_forbidden":
-        return [f"{label}: there is no such setting: leave it out"]
-    cause = str(detail["ctx"]["error"]) if "ctx" in detail else detail["msg"]
-    return [f"{label}: {line}" for line in cause.splitlines()]
-
-
-class StoreSettings(_Declared):
+class StoreSettings(_Layered):
     """How the commands `stats` and `clear-cache` reach a running proxy or its store."""
 
     admin_host: str = setting(
@@ -189,6 +93,14 @@ class StoreSettings(_Declared):
     )
     admin_port: int = setting(
         3001, kinds.PORT, CONTROL, "Port of the control API; 0 takes any free one."
+    )
+    admin_token: str | None = setting(
+        None,
+        kinds.SECRET,
+        CONTROL,
+        "Secret that requests to the control API have to bring (Authorization: Bearer), health"
+        " aside; best as file:PATH or in the environment.",
+        environment="CACHING_PROXY_ADMIN_TOKEN",
     )
     redis_host: str = setting(
         "localhost", kinds.HOST, REDIS, "Host of Redis.", environment="REDIS_HOST"
@@ -199,45 +111,9 @@ class StoreSettings(_Declared):
     use_cluster: bool = setting(False, kinds.SWITCH, REDIS, "Redis is a cluster.")
 
 
-class Settings(StoreSettings):
-    """Every setting of a proxy; sizes are bytes, durations seconds."""
+class OriginSettings(Declared):
+    """How an origin is reached; what is set for all is the default for each."""
 
-    host: list[str] = setting(
-        [],
-        kinds.HOST,
-        LISTENING,
-        "Address to listen on; without one, every interface, IPv4 and IPv6.",
-    )
-    port: int = setting(
-        3000,
-        kinds.PORT,
-        LISTENING,
-        "TCP port to listen on; 0 takes any free one.",
-        environment="PROXY_PORT",
-    )
-    unix_socket: list[str] = setting(
-        [], kinds.SOCKET_PATH, LISTENING, "Unix socket to listen on as well."
-    )
-    backlog: int = setting(
-        4096,
-        kinds.whole(1, 65535, "connections"),
-        LISTENING,
-        "Connections that may wait to be accepted.",
-    )
-    server_name: list[str] = setting(
-        [],
-        kinds.AUTHORITY,
-        LISTENING,
-        "Another name of ours, for targets in absolute form; others get 421.",
-    )
-
-    origin: str = setting(
-        ...,
-        kinds.ORIGIN,
-        ORIGIN,
-        "The server to forward to: http:// or https://, with or without a base path, or"
-        " unix:/path/to.sock.",
-    )
     origin_ca: Path | None = setting(
         None,
         kinds.EXISTING_FILE,
@@ -266,9 +142,40 @@ class Settings(StoreSettings):
     resolve_interval: float = setting(
         10.0, kinds.seconds(0.001, DAY), ORIGIN, "How long an answer of DNS about it is used."
     )
+    load_balance: bool = setting(
+        False, kinds.SWITCH, BALANCING, "Let the --servers answer instead of the origin."
+    )
+    servers: list[ServerAddress] = setting(
+        [],
+        kinds.SERVER,
+        BALANCING,
+        "A server: HOST:WEIGHT, HOST:PORT:WEIGHT or 'http://HOST:PORT weight=5'.",
+    )
+    strategy: str = setting(
+        "weighted-round-robin",
+        kinds.choice(
+            "round-robin",
+            "weighted-round-robin",
+            "random",
+            "weighted-random",
+            "least-connections",
+        ),
+        BALANCING,
+        "How a server is chosen.",
+    )
 
-    memory: int = setting(
-        256 * MB, kinds.size(0, 16 * TB), CACHE, "Bound of the memory tier; 0 turns it off."
+    @model_validator(mode="after")
+    def _has_servers(self) -> Self:
+        if self.load_balance and not self.servers:
+            disagree("load_balance", "there are no servers: name some with --servers")
+        return self
+
+
+class RouteSettings(Declared):
+    """What becomes of requests; what is set for all is the default for each route."""
+
+    cache: bool = setting(
+        True, kinds.SWITCH, CACHE, "Do not store anything, nor answer from what is stored."
     )
     max_object: int = setting(
         16 * MB, kinds.size(0, 2 * GB), CACHE, "Larger responses stream through unstored."
@@ -298,6 +205,26 @@ class Settings(StoreSettings):
         CACHE,
         "How long after its freshness a response may answer while the origin fails.",
     )
+    override_ttl: float | None = setting(
+        None,
+        kinds.seconds(0, kinds.FOREVER),
+        CACHE,
+        "Freshness of all that may be stored, whatever the origin states.",
+    )
+    stale_while_revalidate: float = setting(
+        0.0,
+        kinds.seconds(0, kinds.FOREVER),
+        CACHE,
+        "How long after its freshness a response may answer while it is revalidated, where the"
+        " origin does not say.",
+    )
+    origin_cache_control: str = setting(
+        "honour",
+        kinds.choice("honour", "ignore"),
+        CACHE,
+        "Whether Cache-Control, Expires and targeted fields of responses count; ignored, what"
+        " should be private is stored for all.",
+    )
     client_cache_control: str = setting(
         "honour",
         kinds.choice("honour", "ignore"),
@@ -311,15 +238,6 @@ class Settings(StoreSettings):
         CACHE,
         "Field that goes before Cache-Control and Expires (RFC 9213); the first one that is there"
         " holds.",
-    )
-    uncacheable_ttl: float = setting(
-        120.0,
-        kinds.seconds(0, DAY),
-        CACHE,
-        "How long it is remembered that nobody can share the answer to a request.",
-    )
-    max_variants: int = setting(
-        64, kinds.whole(1, 10000, "variants"), CACHE, "Most stored variants of one URL."
     )
     max_ranges: int = setting(
         16,
@@ -380,6 +298,250 @@ class Settings(StoreSettings):
         CACHE,
         "Normalise dot segments and percent-encoding of the path, in the key and upstream.",
     )
+    host_header: str = setting(
+        "origin",
+        kinds.choice("origin", "client", "server"),
+        FORWARDING,
+        "Whose name is sent upstream in Host: the origin's, the client's choice, or that of the"
+        " chosen server.",
+    )
+    forwarded_host: bool = setting(
+        False, kinds.SWITCH, FORWARDING, "Send the client's Host as X-Forwarded-Host."
+    )
+    forward_header: list[str] = setting(
+        [],
+        kinds.TOKEN,
+        FORWARDING,
+        "Request field to send on although it is one that gateways write (CF-Connecting-IP,"
+        " X-Real-IP and their like), which are dropped; it is not in the key.",
+    )
+
+    @model_validator(mode="after")
+    def _slices(self) -> Self:
+        if 0 < self.slice < SLICE_MIN or self.slice > self.max_object:
+            disagree("slice", "use 64KB up to --max-object, or 0 to turn it off")
+        return self
+
+
+class TtlRule(Declared):
+    """Lifetimes for some of a route's responses; the first rule that fits holds."""
+
+    status: list[str] = setting([], kinds.STATUS, MATCH, "Statuses, such as 404 or 5xx.")
+    type: list[str] = setting([], kinds.MEDIA_TYPE, MATCH, "Media types, such as image/*.")
+    ttl: float | None = setting(
+        None,
+        kinds.seconds(0, kinds.FOREVER),
+        ACTION,
+        "Freshness where the origin states none.",
+    )
+    override_ttl: float | None = setting(
+        None, kinds.seconds(0, kinds.FOREVER), ACTION, "Freshness whatever the origin states."
+    )
+    stale_while_revalidate: float | None = setting(
+        None,
+        kinds.seconds(0, kinds.FOREVER),
+        ACTION,
+        "How long it may be stale while it is revalidated, where the origin does not say.",
+    )
+    stale_if_error: float | None = setting(
+        None,
+        kinds.seconds(0, kinds.FOREVER),
+        ACTION,
+        "How long it may be stale while the origin fails, where the origin does not say.",
+    )
+
+
+class Bypass(Declared):
+    """A condition on requests that go past the cache; all that it names has to hold."""
+
+    header: str | None = setting(None, kinds.TOKEN, MATCH, "A request field that is there.")
+    cookie: str | None = setting(
+        None, kinds.NAME_PATTERN, MATCH, "A cookie that is there; name_* means all that begin so."
+    )
+    query: str | None = setting(None, kinds.PARAMETER, MATCH, "A query parameter that is there.")
+    path: str | None = setting(None, kinds.PATTERN, MATCH, "A pattern in the path.")
+
+    @model_validator(mode="after")
+    def _has_condition(self) -> Self:
+        if not self.model_fields_set:
+            disagree("header", "no condition is there: name a header, cookie, query or path")
+        return self
+
+
+class HeaderChanges(Declared):
+    """Changes of a message's fields: removed, then set, then added."""
+
+    remove: list[str] = setting([], kinds.TOKEN, ACTION, "Names of fields to remove.")
+    set: dict[str, str] = setting(
+        {}, kinds.FIELD_VALUES, ACTION, "Fields to set, in place of those that are there."
+    )
+    add: dict[str, str] = setting({}, kinds.FIELD_VALUES, ACTION, "Fields to add.")
+
+    @model_validator(mode="after")
+    def _leaves_framing(self) -> Self:
+        for part, names in (("remove", self.remove), ("set", self.set), ("add", self.add)):
+            for name in names:
+                if name.lower() in FIXED_FIELDS:
+                    disagree(part, f"{name} is the proxy's own: leave it out")
+        return self
+
+
+class Listener(Declared):
+    """An address to listen on."""
+
+    address: str = setting(
+        ..., kinds.LISTEN_ADDRESS, LISTENING, ":PORT, HOST:PORT, [IPV6]:PORT or unix:/path."
+    )
+    backlog: int = setting(
+        4096,
+        kinds.whole(1, 65535, "connections"),
+        LISTENING,
+        "Connections that may wait to be accepted.",
+    )
+
+
+class Origin(OriginSettings):
+    """A named origin."""
+
+    url: str = setting(
+        ..., kinds.ORIGIN, ORIGIN, "http:// or https://, perhaps with a base path, or unix:/path."
+    )
+
+
+class Route(RouteSettings):
+    """Requests that fit in every respect named, and what becomes of them; the first route holds."""
+
+    route: str = setting("", kinds.LABEL, MATCH, "A name for reports; without one, its number.")
+    host: list[str] = setting([], kinds.HOST_PATTERN, MATCH, "Hosts; *.example.com is any below.")
+    path: list[str] = setting(
+        [], kinds.PATH_PREFIX, MATCH, "Beginnings of paths: /a is /a and what is below it."
+    )
+    pattern: str | None = setting(None, kinds.PATTERN, MATCH, "A pattern of the whole path.")
+    method: list[str] = setting([], kinds.METHOD, MATCH, "Methods.")
+    header: dict[str, Any] = setting(
+        {},
+        kinds.FIELD_PATTERNS,
+        MATCH,
+        "Request fields: a pattern of the whole value; true: there; false: not there.",
+    )
+    origin: str | None = setting(
+        None, kinds.LABEL, ACTION, "Name of the origin; without one, the default origin."
+    )
+    strip_prefix: str | None = setting(
+        None, kinds.PATH_PREFIX, ACTION, "Beginning of the path that is left out upstream."
+    )
+    add_prefix: str | None = setting(
+        None, kinds.PATH_PREFIX, ACTION, "What is put before the path upstream."
+    )
+    rewrite: str | None = setting(
+        None, kinds.PATTERN, ACTION, "A pattern in the path that rewrite_to takes the place of."
+    )
+    rewrite_to: str | None = setting(
+        None, kinds.TEXT, ACTION, "What takes its place; \\1 stands for the first group."
+    )
+    ttl: list[TtlRule] = setting([], kinds.TABLE, ACTION, "Lifetimes by status and type.")
+    bypass: list[Bypass] = setting([], kinds.TABLE, ACTION, "Requests that go past the cache.")
+    request_headers: HeaderChanges | None = setting(
+        None, kinds.TABLE, ACTION, "Changes of the request's fields."
+    )
+    response_headers: HeaderChanges | None = setting(
+        None, kinds.TABLE, ACTION, "Changes of the response's fields."
+    )
+
+    @model_validator(mode="after")
+    def _rewrites(self) -> Self:
+        if (self.rewrite is None) != (self.rewrite_to is None):
+            disagree("rewrite", "rewrite and rewrite_to belong together: give both")
+        if self.rewrite is not None and self.rewrite_to is not None:
+            try:
+                re.compile(f"(?:{self.rewrite})|").sub(self.rewrite_to, "")
+            except (re.error, IndexError) as error:
+                disagree("rewrite_to", f"{self.rewrite_to!r} does not fit rewrite: {error}")
+        return self
+
+
+class Settings(OriginSettings, RouteSettings, StoreSettings):
+    """Every setting of a proxy; sizes are bytes, durations seconds."""
+
+    host: list[str] = setting(
+        [],
+        kinds.HOST,
+        LISTENING,
+        "Address to listen on; without one, every interface, IPv4 and IPv6.",
+    )
+    port: int = setting(
+        3000,
+        kinds.PORT,
+        LISTENING,
+        "TCP port to listen on; 0 takes any free one.",
+        environment="PROXY_PORT",
+    )
+    unix_socket: list[str] = setting(
+        [], kinds.SOCKET_PATH, LISTENING, "Unix socket to listen on as well."
+    )
+    backlog: int = setting(
+        4096,
+        kinds.whole(1, 65535, "connections"),
+        LISTENING,
+        "Connections that may wait to be accepted.",
+    )
+    server_name: list[str] = setting(
+        [],
+        kinds.AUTHORITY,
+        LISTENING,
+        "Another name of ours, for targets in absolute form; others get 421.",
+    )
+
+    workers: int = setting(
+        1,
+        kinds.WORKERS,
+        WORKERS,
+        "Processes that serve; auto is one a core. With more than one a supervisor keeps them"
+        " running.",
+    )
+    worker_timeout: float = setting(
+        10.0,
+        kinds.seconds(0.1, HOUR),
+        WORKERS,
+        "How long a worker may give no sign of life before it is replaced.",
+    )
+    start_timeout: float = setting(
+        30.0,
+        kinds.seconds(0.1, HOUR),
+        WORKERS,
+        "Time that workers, or a new version of the program, get to be ready.",
+    )
+    user: str | None = setting(
+        None,
+        kinds.USER,
+        WORKERS,
+        "User, or USER:GROUP, to become once the addresses are bound; needs to start as root.",
+    )
+    reload_on_change: bool = setting(
+        False, kinds.SWITCH, WORKERS, "Take over the configuration file whenever it changes."
+    )
+
+    origin: str | None = setting(
+        None,
+        kinds.ORIGIN,
+        ORIGIN,
+        "The server to forward to: http:// or https://, with or without a base path, or"
+        " unix:/path/to.sock. Required, unless a configuration file names origins.",
+    )
+
+    memory: int = setting(
+        256 * MB, kinds.size(0, 16 * TB), CACHE, "Bound of the memory tier; 0 turns it off."
+    )
+
+    uncacheable_ttl: float = setting(
+        120.0,
+        kinds.seconds(0, DAY),
+        CACHE,
+        "How long it is remembered that nobody can share the answer to a request.",
+    )
+    max_variants: int = setting(
+        64, kinds.whole(1, 10000, "variants"), CACHE, "Most stored variants of one URL."
+    )
 
     head_timeout: float = setting(
         10.0, kinds.seconds(0.001, HOUR), LIMITS, "Time for a complete request head; then 408."
@@ -424,23 +586,6 @@ class Settings(StoreSettings):
         30.0, kinds.seconds(0, DAY), LIMITS, "Time that running exchanges get at the end."
     )
 
-    host_header: str = setting(
-        "origin",
-        kinds.choice("origin", "client", "server"),
-        FORWARDING,
-        "Whose name is sent upstream in Host: the origin's, the client's choice, or that of the"
-        " chosen server.",
-    )
-    forwarded_host: bool = setting(
-        False, kinds.SWITCH, FORWARDING, "Send the client's Host as X-Forwarded-Host."
-    )
-    forward_header: list[str] = setting(
-        [],
-        kinds.TOKEN,
-        FORWARDING,
-        "Request field to send on although it is one that gateways write (CF-Connecting-IP,"
-        " X-Real-IP and their like), which are dropped; it is not in the key.",
-    )
     trusted_proxies: list[IPv4Network | IPv6Network] = setting(
         [], kinds.NETWORK, FORWARDING, "Network whose Forwarded and X-Forwarded-* fields are kept."
     )
@@ -456,38 +601,16 @@ class Settings(StoreSettings):
         "info", kinds.choice("debug", "info", "warning", "error"), CONTROL, "What is logged."
     )
 
-    load_balance: bool = setting(
-        False, kinds.SWITCH, BALANCING, "Let the --servers answer instead of the origin."
-    )
-    servers: list[ServerAddress] = setting(
-        [],
-        kinds.SERVER,
-        BALANCING,
-        "A server: HOST:WEIGHT, HOST:PORT:WEIGHT or 'http://HOST:PORT weight=5'.",
-    )
-    strategy: str = setting(
-        "weighted-round-robin",
-        kinds.choice(
-            "round-robin",
-            "weighted-round-robin",
-            "random",
-            "weighted-random",
-            "least-connections",
-        ),
-        BALANCING,
-        "How a server is chosen.",
-    )
-
     @model_validator(mode="after")
-    def _agree(self) -> Self:
-        problems = []
-        if self.load_balance and not self.servers:
-            problems.append("--load-balance: there are no servers: name some with --servers")
-        if 0 < self.slice < SLICE_MIN or self.slice > self.max_object:
-            problems.append("--slice: use 64KB up to --max-object, or 0 to turn it off")
+    def _has_own_admin_port(self) -> Self:
         if self.admin and self.port == self.admin_port != 0:
-            problems.append(
-                f"--admin-port: {self.admin_port} is --port already: choose another one"
-            )
-        _raise_any(problems)
+            disagree("admin_port", f"{self.admin_port} is --port already: choose another one")
         return self
+
+
+Declared.elsewhere.update(
+    dict.fromkeys(Settings.model_fields, "the top level")
+    | dict.fromkeys(Listener.model_fields, "[[listeners]]")
+    | dict.fromkeys(Route.model_fields, "[[routes]]")
+    | dict.fromkeys(Origin.model_fields, "[origins.NAME]")
+)

@@ -17,11 +17,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from caching_proxy.cache_manager.rfc9111.reuse import Reuse, judge_reuse
+from caching_proxy.configuration import configure
 from caching_proxy.proxy_server import lookup
-from caching_proxy.proxy_server.proxy_server import ProxyServer
-from caching_proxy.settings import Settings
 
 from .support.clock import Clock
+from .support.in_process import in_process
 from .support.messages import Response
 from .support.raw_client import RawClient
 from .support.scripted_origin import ScriptedOrigin, answer, fresh
@@ -400,25 +400,20 @@ async def test_what_is_plain_takes_the_hit_lane(
         return verdicts[-1]
 
     monkeypatch.setattr(lookup, "judge_reuse", witness)
-    proxy = ProxyServer(Settings.load({"host": ["127.0.0.1"], "port": 0, "origin": origin.url}, {}))
-    await proxy.start()
-    address = ("127.0.0.1", int(proxy.addresses[0].rpartition(":")[2]))
 
     def others(name: str, *more: tuple[str, str]) -> int:
         """How many verdicts one request of that name takes."""
         method, fields = REQUESTS[name]
         target = f"/lane/{name.replace(' ', '-')}"
-        with RawClient(address) as client:
+        with RawClient(("127.0.0.1", port)) as client:
             origin.on(target, answer("200 OK", FRESH, b"0123456789"), fresh(b"another"))
             ask(client, "GET", target, [*AGENT.items(), *negotiated(list(fields.items()))])
             before = len(verdicts)
             assert ask(client, method, target, [*fields.items(), *more]).status < 500
             return len(verdicts) - before
 
-    try:
+    async with in_process(configure({"origin": origin.url}, {})) as port:
         taken = {name for name in REQUESTS if await asyncio.to_thread(others, name) == 0}
         left = {name for name in REQUESTS if await asyncio.to_thread(others, name, OTHER_LANE) == 0}
-    finally:
-        await proxy.drain(0)
     assert taken == PLAIN | PASSED
     assert left == PASSED

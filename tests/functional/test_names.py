@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+from caching_proxy.configuration import configure
 from caching_proxy.proxy_server.dialer import Address
-from caching_proxy.proxy_server.proxy_server import ProxyServer
-from caching_proxy.settings import Settings
+
+from .support.in_process import in_process
 
 
 class Backend:
@@ -59,7 +60,7 @@ async def running(port: int, answer: list[Address]) -> AsyncIterator[int]:
         assert host == "origin.example"
         return list(answer)
 
-    settings = Settings.load(
+    configuration = configure(
         {
             "host": ["127.0.0.1"],
             "port": 0,
@@ -68,12 +69,8 @@ async def running(port: int, answer: list[Address]) -> AsyncIterator[int]:
         },
         {},
     )
-    proxy = ProxyServer(settings, resolver)
-    await proxy.start()
-    try:
-        yield int(proxy.addresses[0].rpartition(":")[2])
-    finally:
-        await proxy.drain(0)
+    async with in_process(configuration, resolver) as listening:
+        yield listening
 
 
 async def test_a_name_that_leads_elsewhere() -> None:

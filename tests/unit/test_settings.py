@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from caching_proxy.configuration import configure
 from caching_proxy.load_balancer.server_address import ServerAddress
 from caching_proxy.setting_kinds import format_seconds, format_size, parse_seconds, parse_size
 from caching_proxy.settings import GROUPS, Settings, SettingsError, StoreSettings
@@ -128,7 +129,7 @@ def test_everything_wrong_is_reported_at_once_a_line_each() -> None:
 
 def test_a_missing_origin_is_named_with_an_example() -> None:
     with pytest.raises(SettingsError, match=r"^--origin is missing: .* https://example\.com$"):
-        Settings.load({}, {})
+        configure({}, {})
 
 
 @pytest.mark.parametrize(
@@ -231,7 +232,9 @@ def test_the_admin_port_is_another_port() -> None:
 
 def test_an_unknown_setting_is_refused() -> None:
     (line,) = problems(cash=5)
-    assert line == "cash: there is no such setting: leave it out"
+    assert line == "cash: there is no such setting: did you mean `cache`?"
+    (line,) = problems(zzz=5)
+    assert line == "zzz: there is no such setting: leave it out"
 
 
 def test_every_setting_is_declared_in_full() -> None:

@@ -10,6 +10,7 @@ cdef class Variant:
     cdef readonly bytes text          # all of them
 
 cdef class Variants:
+    cdef bytes told                   # what all of them have besides
     cdef dict memo
     cdef dict interned
     cdef readonly Variant plain       # that of a request with none of the fields

@@ -32,9 +32,13 @@ cdef class Variant:
 
 
 cdef class Variants:
-    """Finds the Variant of a request's field values; equal ones are one object."""
+    """Finds the Variant of a request's field values; equal ones are one object.
 
-    def __cinit__(self):
+    All have `told` in them: what a route tells the origin besides.
+    """
+
+    def __cinit__(self, bytes told=b""):
+        self.told = told
         self.memo = {}
         self.interned = {}
         self.plain = self.of(None, None, None)
@@ -50,6 +54,7 @@ cdef class Variants:
         cdef Variant variant = self.memo.get(raw)
         if variant is not None:
             return variant
+        extra = self.told + extra
         variant = Variant.__new__(Variant)
         variant.accept = None if accept is None else normalise_accept(accept)
         variant.accept_encoding = None if accept_encoding is None else normalise_accept_encoding(accept_encoding)

@@ -11,21 +11,16 @@ from caching_proxy.http.fields cimport Fields
 
 cdef class CacheManager:
     cdef readonly MemoryTier memory
-    cdef readonly Variants variants
+    cdef dict variants                # what their keys have besides -> Variants
     cdef readonly Coalescing coalescing
     cdef readonly Budget bodies       # those under way that will be stored
-    cdef readonly object rules        # rfc9111 Rules: the settings that policy asks for
-    cdef readonly object key_rules    # KeyRules
     cdef dict searches                # site and path -> its NoVarySearch
-    cdef readonly int64_t max_object
-    cdef readonly int64_t stale_if_error      # seconds, where the origin says nothing
-    cdef readonly tuple tag_fields    # names in lower case
 
+    cdef Variants variants_for(self, bytes told)
     cdef bytes same_for(self, bytes path, bytes query)
     cdef learn_search(self, bytes path, bytes value)
     cdef bytes sharing_key(self, bytes url, Variant variant, Fields request)
-    cdef bint is_tagged(self, Fields response) except -1
-    cdef tuple tags_of(self, Fields response, bytes url, bytes site)
+    cdef tuple tags_of(self, Fields response, tuple fields, bytes url, bytes site)
     cdef int64_t invalidate(self, bytes url) except -1
     cdef int64_t purge_indexed(self, list tags, bint soft) except -1
     cdef int64_t remove(self, list entries, bint soft) except -1

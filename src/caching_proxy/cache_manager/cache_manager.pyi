@@ -1,22 +1,18 @@
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 
 from caching_proxy.cache_manager.cache_key import Variants
 from caching_proxy.cache_manager.coalescing import Coalescing
 from caching_proxy.cache_manager.fill import Budget
 from caching_proxy.cache_manager.memory_tier import MemoryTier
-from caching_proxy.cache_manager.rfc9111.storable import Rules
 from caching_proxy.settings import Settings
 
 class CacheManager:
     memory: MemoryTier
-    variants: Variants
     coalescing: Coalescing
     bodies: Budget
-    rules: Rules
-    max_object: int
-    stale_if_error: int
-    tag_fields: tuple[bytes, ...]
     def __init__(self, settings: Settings) -> None: ...
+    def keep_variants(self, used: Set[Variants]) -> None: ...
+    def resize(self, settings: Settings) -> None: ...
     def purge_url(self, url: bytes, soft: bool) -> int: ...
     def purge_prefix(self, prefix: bytes, suffix: bytes, soft: bool) -> int: ...
     def purge_tags(self, tags: Iterable[bytes], soft: bool) -> int: ...

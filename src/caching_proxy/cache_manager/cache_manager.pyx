@@ -6,10 +6,7 @@ from libc.time cimport time
 from caching_proxy.cache_manager.cache_key cimport whole_url
 from caching_proxy.http.fields cimport F_CACHE_GROUPS
 
-from caching_proxy.cache_manager.key_rules import KeyRules
 from caching_proxy.cache_manager.no_vary_search import canonical_query, parse_no_vary_search
-from caching_proxy.cache_manager.rfc9111.freshness import TimeToLive
-from caching_proxy.cache_manager.rfc9111.storable import Rules
 from caching_proxy.cache_manager.rfc9111.vary import selecting_values
 from caching_proxy.cache_manager.tags import TOO_MANY_TAGS, cache_groups, response_tags
 
@@ -28,20 +25,26 @@ cdef class CacheManager:
     def __init__(self, settings):
         """`settings` are those of settings.Settings."""
         self.memory = MemoryTier(settings.memory, settings.max_variants)
-        self.variants = Variants()
+        self.variants = {}
         self.coalescing = Coalescing(int(settings.uncacheable_ttl))
         self.bodies = Budget(settings.memory)
-        self.rules = Rules(
-            TimeToLive(int(settings.cache_ttl), int(settings.negative_ttl)),
-            tuple(name.lower().encode() for name in settings.targeted_field),
-            frozenset([b"GET", b"QUERY", *(method.encode() for method in settings.cache_method)]),
-            obeys_requests=settings.client_cache_control == "honour")
-        self.key_rules = KeyRules(settings.query_drop, settings.query_sort, settings.query_keep, settings.key_header,
-                                  settings.key_cookie, settings.key_device)
         self.searches = {}
-        self.max_object = settings.max_object
-        self.stale_if_error = int(settings.stale_if_error)
-        self.tag_fields = tuple(name.lower().encode() for name in settings.tag_field)
+
+    def resize(self, settings):
+        """Take over other bounds; what is beyond them goes."""
+        self.memory.resize(settings.memory, settings.max_variants)
+        self.bodies.limit = settings.memory
+        self.coalescing.pass_time = int(settings.uncacheable_ttl)
+
+    cdef Variants variants_for(self, bytes told):
+        """The variants of keys that `told` is part of; the same for the same."""
+        if told not in self.variants:
+            self.variants[told] = Variants(told)
+        return self.variants[told]
+
+    def keep_variants(self, used):
+        """Forget the variants that are not among these."""
+        self.variants = {told: variants for told, variants in self.variants.items() if variants in used}
 
     cdef bytes same_for(self, bytes path, bytes query):
         """The query in the form that all have for which the path's No-Vary-Search says the same."""
@@ -66,15 +69,17 @@ cdef class CacheManager:
         names = tuple([name for name, _ in latest.selecting])
         return b"%b\0%b" % (key, repr(selecting_values(names, request)).encode())
 
-    cdef tuple tags_of(self, Fields response, bytes url, bytes site):
+    cdef tuple tags_of(self, Fields response, tuple fields, bytes url, bytes site):
         """What purges find this response by: its tags, the groups it is in at `site` (RFC 9875), what it is a slice of.
+
+        `fields` are the names of those that tell tags.
 
         None where there are none; TOO_MANY_TAGS where not all can be indexed.
         """
         cdef list found
-        if not (self.is_tagged(response) or b"\0" in url):
+        if not (is_tagged(response, fields) or b"\0" in url):
             return None
-        tags = response_tags(response, self.tag_fields)
+        tags = response_tags(response, fields)
         if tags is TOO_MANY_TAGS:
             return tags
         groups = cache_groups(response)
@@ -84,15 +89,6 @@ cdef class CacheManager:
         if b"\0" in url:
             found.append(SLICES + whole_url(url))
         return tuple(found) if found else None
-
-    cdef bint is_tagged(self, Fields response) except -1:
-        cdef bytes name
-        if response.has(F_CACHE_GROUPS):
-            return True
-        for name in self.tag_fields:
-            if response.contains(name):
-                return True
-        return False
 
     # -- purging; what fetches under way bring is outdated then as well
 
@@ -144,3 +140,13 @@ cdef class CacheManager:
 cdef bytes group_tag(bytes site, bytes group):
     """Groups of one origin are not those of another (RFC 9875 2)."""
     return b"%b%b\n%b" % (GROUP, site, group)
+
+
+cdef bint is_tagged(Fields response, tuple fields) except -1:
+    cdef bytes name
+    if response.has(F_CACHE_GROUPS):
+        return True
+    for name in fields:
+        if response.contains(name):
+            return True
+    return False

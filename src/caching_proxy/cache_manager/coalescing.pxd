@@ -16,7 +16,7 @@ cdef class Coalescing:
     cdef set flights
     cdef dict leaders                 # key -> Flight
     cdef dict passes                  # hash of a key -> until when it is not shared (seconds since 1970), and why
-    cdef readonly int64_t pass_time   # seconds
+    cdef public int64_t pass_time   # seconds
 
     cdef begin(self, Flight flight, bint leads)
     cdef end(self, Flight flight)

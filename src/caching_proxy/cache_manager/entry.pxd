@@ -37,6 +37,7 @@ cdef class Entry:
     cdef Entry sibling        # the next variant of the same URL
     cdef Entry newer
     cdef Entry older
+    cdef int32_t users        # clients on their way to which its octets are: it is not evicted meanwhile
     cdef uint8_t frequency
     cdef bint in_main
     cdef bint linked

@@ -12,7 +12,7 @@ cdef class Source:
     cdef resume(self)
 
 cdef class Budget:
-    cdef readonly int64_t limit
+    cdef public int64_t limit
     cdef readonly int64_t used
 
 cdef class Reader(Fiber):
@@ -30,6 +30,7 @@ cdef class Fill:
     cdef bint keep
     cdef bint paused
     cdef bint abandoned               # every reader has left
+    cdef bint settled                 # nobody else will need it
     cdef readonly bint complete
     cdef readonly object error
 
@@ -37,6 +38,9 @@ cdef class Fill:
     cdef leave(self, Reader reader)
     cdef hand_over(self, Reader reader)
     cdef let_go_unread(self)
+    cdef settle(self)
+    cdef bint is_taken(self, Reader reader) noexcept
+    cdef bint is_read(self, Reader reader) noexcept
     cdef wake(self)
     cdef add(self, list chunks)
     cdef finish(self)

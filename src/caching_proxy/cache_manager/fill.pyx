@@ -9,6 +9,7 @@ from cpython.bytes cimport PyBytes_GET_SIZE
 from libc.stdint cimport int64_t
 
 cdef enum:
+    WINDOW = 262144           # octets that a reader takes at once: more would only wait in its transport
     CHUNKS_APART = 8          # of more that came at once one is made: bounds count octets, not objects
 
 
@@ -55,6 +56,8 @@ cdef class Fill:
         if reader in self.readers:
             self.readers.remove(reader)
         self.abandoned = not self.readers
+        if self.settled:
+            self.let_go_unread()
         if not self.keep:
             self.drop_taken()
         self.ease()
@@ -68,6 +71,11 @@ cdef class Fill:
         if not self.readers:
             self.let_go()
 
+    cdef settle(self):
+        """It is stored, or will not be: what is held counts until the last reader has gone."""
+        self.settled = True
+        self.let_go_unread()
+
     cdef wake(self):
         """Let every reader look."""
         cdef Reader reader
@@ -79,14 +87,28 @@ cdef class Fill:
             reader.wake()
 
     cdef list take(self, Reader reader):
-        """What `reader` has not had yet."""
-        cdef list chunks = self.chunks[reader.taken - self.dropped:]
-        reader.taken = self.dropped + len(self.chunks)
-        reader.had = self.size
+        """What `reader` has not had yet, as far as a window goes: the rest is for when it can go on."""
+        cdef list chunks = []
+        cdef bytes chunk
+        cdef int64_t size = 0
+        while size < WINDOW and reader.taken - self.dropped < len(self.chunks):
+            chunk = self.chunks[reader.taken - self.dropped]
+            reader.taken += 1
+            size += PyBytes_GET_SIZE(chunk)
+            chunks.append(chunk)
+        reader.had += size
         if not self.keep:
             self.drop_taken()
         self.ease()
         return chunks
+
+    cdef bint is_taken(self, Reader reader) noexcept:
+        """Whether `reader` has had all there is so far."""
+        return reader.taken - self.dropped >= len(self.chunks)
+
+    cdef bint is_read(self, Reader reader) noexcept:
+        """Whether `reader` has had the whole body."""
+        return self.complete and self.is_taken(reader)
 
     # -- the source
 

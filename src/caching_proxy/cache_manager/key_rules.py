@@ -77,7 +77,7 @@ class KeyRules:
             return b""
         parts = [_part(b"header", name, _field(name, request)) for name in self._headers]
         if self._cookies:
-            sent = _cookies(request)
+            sent = cookies(request)
             parts += [_part(b"cookie", name, sent.get(name, ())) for name in self._cookies]
         if self._device:
             parts.append(_part(b"device", b"", [device_class(request)]))
@@ -114,14 +114,20 @@ def _field(name: bytes, request: FieldSection) -> list[bytes]:
     return [normalise_selecting(name, values)] if values else []
 
 
-def _cookies(request: FieldSection) -> dict[bytes, list[bytes]]:
+def has_parameter(query: bytes, pattern: str) -> bool:
+    """Whether the query has a parameter of this name, or with `*` one that begins so."""
+    names = _Names([pattern])
+    return any(_parameter_name(text) in names for text in query.split(b"&") if text)
+
+
+def cookies(request: FieldSection) -> dict[bytes, list[bytes]]:
     """The values of each cookie, in order: a name may come more than once."""
-    cookies: dict[bytes, list[bytes]] = {}
+    sent: dict[bytes, list[bytes]] = {}
     for line in request.values(b"cookie"):
         for pair in line.split(b";"):
             name, _, value = pair.partition(b"=")
-            cookies.setdefault(name.strip(b" \t"), []).append(value.strip(b" \t"))
-    return cookies
+            sent.setdefault(name.strip(b" \t"), []).append(value.strip(b" \t"))
+    return sent
 
 
 def _part(kind: bytes, name: bytes, values: Sequence[bytes]) -> bytes:

@@ -57,7 +57,7 @@ cdef class MemoryTier:
     cdef bound_variants(self, bytes url)
     cdef unlink(self, Entry entry)
     cdef unlink_tags(self, Entry entry)
-    cdef evict(self)
+    cdef bint evict(self) except -1
     cdef bint evict_small(self) except -1
     cdef bint evict_main(self) except -1
 

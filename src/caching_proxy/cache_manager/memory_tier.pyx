@@ -102,6 +102,13 @@ cdef class MemoryTier:
         self.limit = limit
         self.variants = variants
 
+    def resize(self, int64_t limit, int variants):
+        """Take over other bounds; what is beyond `limit` goes now."""
+        self.limit = limit
+        self.variants = variants
+        while self.used() > self.limit and self.evict():
+            pass
+
     cpdef Entry find(self, bytes url, Variant variant):
         """The latest entry stored for this URL and variant, fresh or not, or None."""
         return next_alike(self.urls.get(url), variant)
@@ -188,7 +195,9 @@ cdef class MemoryTier:
         if self.entries > self.ghosts.capacity:
             self.ghosts.resize(2 * self.ghosts.capacity)
         while self.used() > self.limit:
-            self.evict()
+            if not self.evict():
+                self.discard(entry)
+                return
 
     cdef link(self, Entry entry):
         """Put `entry` into its URL's chain, where the most recent by Date comes first (RFC 9111 4)."""
@@ -276,19 +285,25 @@ cdef class MemoryTier:
             self.discard(self.main.oldest)
         return dropped
 
-    cdef evict(self):
-        """Make one entry go."""
+    cdef bint evict(self) except -1:
+        """Make one entry go; False where all are in use."""
         cdef bint gone = False
+        cdef int64_t looks = (FREQUENCY_MAX + 2) * (self.entries + 1)
         while not gone:
-            if self.main.oldest is None or self.small.size > self.limit // SMALL_SHARE:
+            looks -= 1
+            if looks < 0 or (self.small.oldest is None and self.main.oldest is None):
+                return False
+            if self.small.oldest is not None and (
+                    self.main.oldest is None or self.small.size > self.limit // SMALL_SHARE):
                 gone = self.evict_small()
             else:
                 gone = self.evict_main()
+        return True
 
     cdef bint evict_small(self) except -1:
         cdef Entry entry = self.small.oldest
         self.small.remove(entry)
-        if entry.frequency >= WORTH_KEEPING:
+        if entry.frequency >= WORTH_KEEPING or entry.users:
             entry.frequency = 0
             entry.in_main = True
             self.main.push(entry)
@@ -301,8 +316,8 @@ cdef class MemoryTier:
     cdef bint evict_main(self) except -1:
         cdef Entry entry = self.main.oldest
         self.main.remove(entry)
-        if entry.frequency:
-            entry.frequency -= 1
+        if entry.frequency or entry.users:
+            entry.frequency -= entry.frequency > 0
             self.main.push(entry)
             return False
         self.unlink(entry)

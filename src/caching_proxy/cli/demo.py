@@ -6,19 +6,25 @@ import socket
 from typing import Any
 from urllib.parse import urlsplit
 
-from caching_proxy.cli.options import SettingsCommand, load_settings, setting_options
+from caching_proxy.cli.options import (
+    SettingsCommand,
+    load_configuration,
+    load_sources,
+    setting_options,
+)
 from caching_proxy.settings import Settings
 
 
 def _demo(**options: Any) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         origin = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        settings = load_settings(Settings, {**options, "origin": origin})
+        sources = load_sources({**options, "origin": origin}, None, use_file=False)
+        configuration = load_configuration(sources)
         from caching_proxy.cli.serve import serve  # late: --help and wrong flags need no server
         from caching_proxy.demo.origin import running
 
         with running(listener):
-            serve(settings, _hints)
+            serve(sources, configuration, _hints)
 
 
 def _hints(addresses: list[str]) -> list[str]:

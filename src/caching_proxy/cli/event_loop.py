@@ -1,4 +1,4 @@
-"""The event loop and the signals that end it."""
+"""The event loop and the signals that a proxy heeds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,15 @@ from collections.abc import Callable, Coroutine
 from types import FrameType
 from typing import Any
 
+END, RELOAD, UPGRADE = "end", "reload", "upgrade"
+
 _END = (signal.SIGTERM, signal.SIGINT)
+# Those that the system has.
+_OTHERS = {
+    getattr(signal, name): order
+    for name, order in (("SIGHUP", RELOAD), ("SIGUSR2", UPGRADE))
+    if hasattr(signal, name)
+}
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:
@@ -17,19 +25,24 @@ def run(main: Coroutine[Any, Any, None]) -> None:
     _runner()(main)
 
 
-def end_requested() -> asyncio.Event:
-    """An event that the first SIGTERM or SIGINT sets; a second one ends the process at once."""
+def orders() -> asyncio.Queue[str]:
+    """What signals ask for: END, RELOAD, UPGRADE. A second SIGTERM or SIGINT ends the process."""
     loop = asyncio.get_running_loop()
-    requested = asyncio.Event()
+    queue: asyncio.Queue[str] = asyncio.Queue()
 
-    def request(signum: int, frame: FrameType | None) -> None:
+    def end(signum: int, frame: FrameType | None) -> None:
         for number in _END:
             signal.signal(number, signal.SIG_DFL)
-        loop.call_soon_threadsafe(requested.set)
+        loop.call_soon_threadsafe(queue.put_nowait, END)
+
+    def other(signum: int, frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(queue.put_nowait, _OTHERS[signal.Signals(signum)])
 
     for number in _END:
-        signal.signal(number, request)
-    return requested
+        signal.signal(number, end)
+    for number in _OTHERS:
+        signal.signal(number, other)
+    return queue
 
 
 def _runner() -> Callable[[Coroutine[Any, Any, None]], None]:

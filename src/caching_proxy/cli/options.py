@@ -9,7 +9,9 @@ from typing import Any, TypeVar
 
 import click
 
-from caching_proxy.settings import Declaration, SettingsError, StoreSettings
+from caching_proxy.configuration import Configuration, Sources, find_file
+from caching_proxy.declared import Declaration, SettingsError
+from caching_proxy.settings import Settings, StoreSettings
 
 Model = TypeVar("Model", bound=StoreSettings)
 
@@ -46,8 +48,8 @@ def setting_options(
     ]
 
 
-def load_settings(model: type[Model], options: Mapping[str, Any]) -> Model:
-    """The model from what click read and the environment; UsageError names all that is wrong."""
+def given_options(model: type[StoreSettings], options: Mapping[str, Any]) -> dict[str, Any]:
+    """What was given of what click read."""
     given: dict[str, Any] = {}
     for name, value in options.items():
         if value is None or value is False or value == ():
@@ -56,8 +58,42 @@ def load_settings(model: type[Model], options: Mapping[str, Any]) -> Model:
         given[name] = not declared.default if declared.is_switch else value
         if declared.repeatable:
             given[name] = list(value)
+    return given
+
+
+def load_settings(model: type[Model], options: Mapping[str, Any]) -> Model:
+    """The model from what click read and the environment; UsageError names all that is wrong."""
     try:
-        return model.load(given, os.environ)
+        return model.load(given_options(model, options), os.environ)
+    except SettingsError as error:
+        raise click.UsageError(str(error)) from None
+
+
+def config_option() -> click.Option:
+    """The option that names the configuration file."""
+    return click.Option(
+        ["--config"],
+        metavar="FILE",
+        help="TOML file with settings, listeners, origins and routes."
+        "  [default: caching-proxy.toml, where there is one]",
+    )
+
+
+def load_sources(options: Mapping[str, Any], config: str | None, use_file: bool = True) -> Sources:
+    """Where the configuration of a proxy comes from."""
+    environment = {
+        declared.environment: os.environ[declared.environment]
+        for declared in Settings.declarations()
+        if declared.environment in os.environ
+    }
+    path = find_file(config) if use_file else None
+    return Sources(given_options(Settings, options), environment, path)
+
+
+def load_configuration(sources: Sources) -> Configuration:
+    """The configuration; UsageError names all that is wrong."""
+    try:
+        return sources.load()
     except SettingsError as error:
         raise click.UsageError(str(error)) from None
 

@@ -1,101 +1,292 @@
-"""Running a proxy with its control API until it is asked to end."""
+"""Running a proxy with its control API until it is asked to end: reloads and upgrades meanwhile."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import ipaddress
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
 
 import click
 
 from caching_proxy import __version__
-from caching_proxy.cli import event_loop
+from caching_proxy.cli import event_loop, notify, privileges
+from caching_proxy.cli.upgrade import Heritage, upgrade
+from caching_proxy.configuration import DEFAULT, Configuration, Sources
 from caching_proxy.control.api import ControlApi
+from caching_proxy.declared import SettingsError
 from caching_proxy.proxy_server.errors import ListenError
-from caching_proxy.proxy_server.proxy_server import ProxyServer
+from caching_proxy.proxy_server.fleet import Alone, Fleet
+from caching_proxy.proxy_server.workers import Supervisor
 from caching_proxy.setting_kinds import format_seconds, format_size
 from caching_proxy.settings import Settings
 
 logger = logging.getLogger("caching_proxy")
 
+WATCH_INTERVAL = 1.0  # seconds between two looks at the configuration file
 
 Hints = Callable[[list[str]], list[str]]  # the proxy's addresses -> lines printed after the banner
 
 
-def serve(settings: Settings, hints: Hints = lambda addresses: []) -> None:
+def serve(
+    sources: Sources, configuration: Configuration, hints: Hints = lambda addresses: []
+) -> None:
     """Serve until SIGTERM or SIGINT and then drain; ClickException when a port cannot be had."""
     logging.basicConfig(
-        level=settings.log_level.upper(), format="caching-proxy: %(levelname)s: %(message)s"
+        level=configuration.settings.log_level.upper(),
+        format="caching-proxy: %(levelname)s: %(message)s",
     )
-    for line in warnings(settings):
+    for line in warnings(configuration):
         logger.warning(line)
     try:
-        event_loop.run(_serve(settings, hints))
-    except ListenError as error:
+        event_loop.run(_Proxy(sources, configuration).run(hints))
+    except (ListenError, privileges.PrivilegesError) as error:
         raise click.ClickException(str(error)) from None
 
 
-async def _serve(settings: Settings, hints: Hints) -> None:
-    ending = event_loop.end_requested()
-    proxy = ProxyServer(settings)
-    await proxy.start()
-    try:
-        async with _control(settings, proxy) as control:
-            click.echo("\n".join([banner(settings, proxy, control), *hints(proxy.addresses)]))
-            await ending.wait()
-            if control is not None:
-                control.draining = True
-            await proxy.drain(settings.grace)
-    except ListenError:
-        await proxy.drain(0)
-        raise
+class _Proxy:
+    """A proxy from its start to its end."""
+
+    def __init__(self, sources: Sources, configuration: Configuration) -> None:
+        self._sources = sources
+        self._configuration = configuration
+        self._heritage = Heritage.take()
+        self._fleet: Fleet = (
+            Alone(self._heritage.bound)
+            if configuration.settings.workers == 1
+            else Supervisor(sources, self._heritage.bound)
+        )
+        self._control: ControlApi | None = None
+        self._orders: asyncio.Queue[str] = asyncio.Queue()
+        self._changing = asyncio.Lock()
+
+    async def run(self, hints: Hints) -> None:
+        """Serve until told to end. Raises ListenError, PrivilegesError."""
+        self._orders = event_loop.orders()
+        settings = self._configuration.settings
+        try:
+            await self._start()
+            addresses = self._fleet.sockets.addresses
+            workers = await self._fleet.stats()
+            lines = [banner(self._configuration, addresses, workers, self._control)]
+            click.echo("\n".join([*lines, *hints(addresses)]))
+            async with _running(self._watch()), _running(notify.watchdog()):
+                self._heritage.ready()
+                notify.tell("READY=1", f"STATUS={lines[0]}")
+                await self._heed_orders()
+            notify.tell("STOPPING=1")
+            if self._control is not None:
+                self._control.draining = True
+            await self._fleet.drain(settings.grace)
+        except (ListenError, privileges.PrivilegesError):
+            await self._fleet.drain(0)
+            raise
+        finally:
+            if self._control is not None:
+                await self._control.stop()
+
+    async def _start(self) -> None:
+        settings = self._configuration.settings
+        if isinstance(self._fleet, Supervisor):
+            self._fleet.bind(self._configuration)
+            self._control = await self._new_control(settings, self._heritage)
+            privileges.drop(settings.user)
+            await self._fleet.take_over(self._configuration)
+        else:
+            await self._fleet.take_over(self._configuration)
+            self._control = await self._new_control(settings, self._heritage)
+            privileges.drop(settings.user)
+
+    async def _new_control(
+        self, settings: Settings, heritage: Heritage | None = None
+    ) -> ControlApi | None:
+        """The control API, listening. Raises ListenError."""
+        if not settings.admin:
+            return None
+        control = ControlApi(self, settings.admin_host, settings.admin_port, settings.admin_token)
+        await control.start([] if heritage is None else heritage.admin)
+        return control
+
+    async def _heed_orders(self) -> None:
+        while True:
+            order = await self._orders.get()
+            if order == event_loop.RELOAD:
+                with contextlib.suppress(ValueError):
+                    await self.reload()
+            elif order == event_loop.END or await self._upgrade():
+                return
+
+    async def _upgrade(self) -> bool:
+        """Start the program anew on these sockets; whether it is ready, so that this one may end."""
+        admin = self._control.sockets if self._control is not None else []
+        async with self._changing:
+            ready = await upgrade(
+                self._fleet.sockets.bound, admin, self._configuration.settings.start_timeout
+            )
+            if ready:
+                self._fleet.sockets.leave()
+            return ready
+
+    async def _watch(self) -> None:
+        """Reload when the configuration file changes, where that is asked for."""
+        path = self._sources.path
+        seen = _stamp(path)
+        while True:
+            await asyncio.sleep(WATCH_INTERVAL)
+            now = _stamp(path)
+            if now != seen and self._configuration.settings.reload_on_change:
+                self._orders.put_nowait(event_loop.RELOAD)
+            seen = now
+
+    # -- what the control API asks for
+
+    async def reload(self) -> dict[str, Any]:
+        """Take over the configuration as it is now, whole or not at all.
+
+        ValueError (a line a problem) where it is wrong; the old one stays then.
+        """
+        async with self._changing:
+            notify.tell("RELOADING=1", notify.monotonic())
+            try:
+                configuration = await asyncio.to_thread(self._sources.load)
+                await self._take_over(configuration)
+            except (SettingsError, ListenError) as error:
+                for line in str(error).splitlines():
+                    logger.error("%s", line)
+                logger.error("the configuration is not taken over: the one before it stays")
+                raise ValueError(str(error)) from None
+            finally:
+                notify.tell("READY=1")
+        lines = [*warnings(configuration), *self._fixed(configuration)]
+        for line in lines:
+            logger.warning(line)
+        self._configuration = configuration
+        logger.info("the configuration is taken over")
+        return {"reloaded": True, "warnings": lines}
+
+    async def _take_over(self, configuration: Configuration) -> None:
+        """Raises ListenError; then nothing has changed."""
+        old, new = self._configuration.settings, configuration.settings
+        control = self._control
+        admin = ("admin", "admin_host", "admin_port")
+        moved = any(getattr(old, name) != getattr(new, name) for name in admin)
+        if moved:
+            control = await self._new_control(new)
+        try:
+            await self._fleet.take_over(configuration)
+        except BaseException:
+            if moved and control is not None:
+                await control.stop()
+            raise
+        if moved:
+            # The answer to the request that asked for this still has to leave.
+            asyncio.get_running_loop().call_later(1, self._stop_soon, self._control)
+        self._control = control
+        if control is not None:
+            control.token = new.admin_token
+        logging.getLogger().setLevel(new.log_level.upper())
+
+    def _stop_soon(self, control: ControlApi | None) -> None:
+        if control is not None:
+            self._stopping = asyncio.ensure_future(control.stop())
+
+    def _fixed(self, configuration: Configuration) -> list[str]:
+        """One line for each setting that a running proxy cannot change."""
+        old, new = self._configuration.settings, configuration.settings
+        fixed = ["user"] if old.user != new.user else []
+        if (old.workers == 1) != (new.workers == 1):
+            fixed.append("workers")
+        return [f"{name} changes at the next start or upgrade (SIGUSR2)" for name in fixed]
+
+    async def stats(self) -> dict[str, Any]:
+        """Counters by name, of all workers together."""
+        return await self._fleet.stats()
+
+    async def clear(self) -> Any:
+        """Drop every stored response."""
+        return await self._fleet.clear()
+
+    async def purge(self, selection: Any) -> Any:
+        """Drop what is selected, or make it stale."""
+        return await self._fleet.purge(selection)
+
+    async def explain(self, method: str, url: str, fields: Any, content: bytes) -> dict[str, Any]:
+        """How a request would be answered now. Raises ValueError (one line)."""
+        return await self._fleet.explain(method, url, fields, content)
 
 
-@asynccontextmanager
-async def _control(settings: Settings, proxy: ProxyServer) -> AsyncIterator[ControlApi | None]:
-    if not settings.admin:
-        yield None
-        return
-    control = ControlApi(proxy, settings.admin_host, settings.admin_port)
-    await control.start()
+@contextlib.asynccontextmanager
+async def _running(coroutine: Any) -> AsyncIterator[None]:
+    """A task for as long as the block."""
+    task = asyncio.ensure_future(coroutine)
     try:
-        yield control
+        yield
     finally:
-        await control.stop()
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
 
 
-def banner(settings: Settings, proxy: ProxyServer, control: ControlApi | None) -> str:
+def _stamp(path: Path | None) -> tuple[int, ...]:
+    """What changes when a file does."""
+    if path is None:
+        return ()
+    try:
+        found = path.stat()
+    except OSError:
+        return (0,)
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def banner(
+    configuration: Configuration,
+    addresses: list[str],
+    stats: dict[str, Any],
+    control: ControlApi | None,
+) -> str:
     """The one line that tells where the proxy is and what it was set up for."""
+    settings = configuration.settings
     tiers = f"memory {format_size(settings.memory)}" if settings.memory else "no cache"
     objects = f"objects up to {format_size(settings.max_object)}"
     body = "of any size" if settings.max_body is None else f"up to {format_size(settings.max_body)}"
+    origins = [
+        origin.url if name == DEFAULT else f"{name} {origin.url}"
+        for name, origin in configuration.origins.items()
+    ]
     parts = [
-        f"caching-proxy {__version__} on {', '.join(proxy.addresses)}",
-        f"origin {settings.origin}",
+        f"caching-proxy {__version__} on {', '.join(addresses)}",
+        f"origin {', '.join(origins)}",
+        *([f"{stats['workers']} workers"] if "workers" in stats else []),
         f"{tiers}, {objects}" if settings.memory else tiers,
         f"ttl {format_seconds(settings.cache_ttl)} s",
-        f"up to {proxy.stats()['connections_limit']} connections",
+        f"up to {stats['connections_limit']} connections",
         f"heads up to {format_size(settings.max_head)}, request bodies {body}",
         f"admin {control.address}" if control is not None else "no admin",
     ]
     return "; ".join(parts)
 
 
-def warnings(settings: Settings) -> list[str]:
+def warnings(configuration: Configuration) -> list[str]:
     """One line for everything that was asked for and is not so, or is risky."""
+    settings = configuration.settings
     given = settings.model_fields_set
-    lines = []
+    lines = configuration.warnings()
     if given & {"redis_host", "redis_port", "use_cluster"}:
         lines.append("Redis is not used by this version: responses are kept in memory alone")
-    if given & {"load_balance", "servers", "strategy"}:
+    balanced = {"load_balance", "servers", "strategy"}
+    if any(origin.model_fields_set & balanced for origin in configuration.origins.values()):
         lines.append("load balancing is not in this version: the origin answers every request")
-    if settings.origin_insecure:
-        lines.append("--origin-insecure: the origin's certificate is not verified")
-    if settings.admin and not _is_loopback(settings.admin_host):
+    for name, origin in configuration.origins.items():
+        if origin.origin_insecure:
+            place = "--origin-insecure" if name == DEFAULT else f"origins.{name}.insecure"
+            lines.append(f"{place}: the origin's certificate is not verified")
+    if settings.admin and not _is_loopback(settings.admin_host) and settings.admin_token is None:
         lines.append(
             f"--admin-host {settings.admin_host}: other machines may reach the control API and"
-            " clear the cache"
+            " clear the cache: set --admin-token"
         )
     return lines
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import hmac
 import ipaddress
 import json
 import logging
 import re
 import socket
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
@@ -17,10 +19,12 @@ from aiohttp.typedefs import Handler
 
 from caching_proxy.http.target import DEFAULT_PORTS, split_absolute, valid_authority
 from caching_proxy.proxy_server.errors import ListenError
+from caching_proxy.proxy_server.fleet import Receipt
 
 logger = logging.getLogger(__name__)
 
 _SHUTDOWN_TIMEOUT = 0.5  # seconds: an idle proxy ends within one
+NO_FIELDS: Mapping[str, str] = {}
 _MAX_BODY = 1 << 16  # bytes: room for the longest target and many tags
 _SELECTORS = ("url", "prefix", "tag", "group", "all")
 _CHOICE = f"give one of {', '.join(_SELECTORS)}"
@@ -29,61 +33,78 @@ _NAME = re.compile(r"[!-~](?:[ -~]*[!-~])?")  # of a tag or a group: ASCII, no s
 
 
 class Controlled(Protocol):
-    """What the API needs of a proxy."""
+    """What the API needs of a proxy: of all its workers together."""
 
-    def stats(self) -> dict[str, int | float]:
+    async def stats(self) -> dict[str, Any]:
         """Counters by name."""
         ...
 
-    def clear(self) -> int:
+    async def clear(self) -> Receipt:
         """Drop every stored response and tell how many there were."""
         ...
 
-    def purge(
-        self,
-        *,
-        url: str | None = None,
-        prefix: str | None = None,
-        tags: Sequence[str] = (),
-        group: str | None = None,
-        soft: bool = False,
-    ) -> int:
-        """Drop what one selector names, or mark it stale (`soft`), and tell how many there were.
+    async def purge(self, selection: Mapping[str, Any]) -> Receipt:
+        """Drop what `url`, `prefix`, `tags` or `group` names, or mark it stale (`soft`).
 
         `url` and `prefix` are paths with what follows, or absolute URLs.
         """
         ...
 
-    def explain(
-        self, method: str, url: str, fields: Sequence[tuple[str, str]], content: bytes
+    async def explain(
+        self, method: str, url: str, fields: Sequence[Sequence[str]], content: bytes
     ) -> dict[str, Any]:
         """How a request would be answered, and why; ValueError (one line) when it is none."""
         ...
 
+    async def reload(self) -> dict[str, Any]:
+        """Take over the configuration anew; ValueError (a line a problem) when it is wrong."""
+        ...
+
 
 class ControlApi:
-    """`GET /healthz` (503 while draining), `GET /stats`, `POST /clear`, `/purge` and `/explain`.
+    """`GET /healthz` (503 while draining), `/stats`; `POST /clear`, `/purge`, `/explain`, `/reload`.
 
     Every answer is JSON.
     """
 
-    def __init__(self, proxy: Controlled, host: str, port: int) -> None:
+    def __init__(self, proxy: Controlled, host: str, port: int, token: str | None = None) -> None:
+        """With a `token` requests have to bring it, but for /healthz."""
         self.draining = False
+        self.token = token
         self._proxy = proxy
         self._host = host
         self._port = port
+        self.sockets: list[socket.socket] = []
         self._runner = web.AppRunner(
             self._application(), access_log=None, shutdown_timeout=_SHUTDOWN_TIMEOUT
         )
 
-    async def start(self) -> None:
-        """Listen; ListenError (one line) when the address or port cannot be had."""
+    async def start(self, sockets: Sequence[socket.socket] = ()) -> None:
+        """Listen, or go on on these sockets; ListenError (one line) when that cannot be had."""
         await self._runner.setup()
         try:
-            await web.TCPSite(self._runner, self._host, self._port).start()
+            for sock in sockets or self._bind():
+                await web.SockSite(self._runner, sock).start()
+                self.sockets.append(sock)
         except OSError as error:
             await self.stop()
             raise ListenError(_cause_and_cure(self._host, self._port, error)) from None
+
+    def _bind(self) -> list[socket.socket]:
+        """Raises OSError."""
+        found = socket.getaddrinfo(
+            self._host, self._port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        family, address = found[0][0], found[0][4]
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            if sys.platform != "win32":
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind(address)
+        except OSError:
+            sock.close()
+            raise
+        return [sock]
 
     async def stop(self) -> None:
         """Close the listener and every connection."""
@@ -106,6 +127,7 @@ class ControlApi:
                 web.post("/clear", self._clear),
                 web.post("/purge", self._purge),
                 web.post("/explain", self._explain),
+                web.post("/reload", self._reload),
             ]
         )
         return application
@@ -116,10 +138,17 @@ class ControlApi:
         return _json({"status": "ok"})
 
     async def _stats(self, request: web.Request) -> web.Response:
-        return _json(self._proxy.stats())
+        return _json(await self._proxy.stats())
 
     async def _clear(self, request: web.Request) -> web.Response:
-        return _json({"removed": self._proxy.clear()})
+        receipt = await self._proxy.clear()
+        return _json({"removed": receipt.number, **receipt.workers})
+
+    async def _reload(self, request: web.Request) -> web.Response:
+        try:
+            return _json(await self._proxy.reload())
+        except ValueError as error:
+            return _json({"error": str(error)}, 400)
 
     async def _purge(self, request: web.Request) -> web.Response:
         try:
@@ -129,21 +158,24 @@ class ControlApi:
         except web.HTTPRequestEntityTooLarge:
             error_text = f"the body is larger than {_MAX_BODY} bytes: name less at a time"
             return _json({"error": error_text}, 413)
-        return _json({"purged": self._drop(selector, value, soft), "soft": soft})
+        receipt = await self._drop(selector, value, soft)
+        return _json({"purged": receipt.number, "soft": soft, **receipt.workers})
 
     async def _explain(self, request: web.Request) -> web.Response:
         try:
             asked = _read_explain(await request.read())
-            return _json(self._proxy.explain(*asked))
+            return _json(await self._proxy.explain(*asked))
         except ValueError as error:
             return _json({"error": str(error)}, 400)
 
-    def _drop(self, selector: str, value: Any, soft: bool) -> int:
+    async def _drop(self, selector: str, value: Any, soft: bool) -> Receipt:
         if selector == "all":
-            return self._proxy.purge(prefix="/", soft=True) if soft else self._proxy.clear()
-        if selector == "tag":
-            return self._proxy.purge(tags=value, soft=soft)
-        return self._proxy.purge(**{selector: value}, soft=soft)
+            if not soft:
+                return await self._proxy.clear()
+            return await self._proxy.purge({"prefix": "/", "soft": True})
+        return await self._proxy.purge(
+            {"tags" if selector == "tag" else selector: value, "soft": soft}
+        )
 
     @web.middleware
     async def _refuse_foreign(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -152,11 +184,21 @@ class ControlApi:
         A name that is not ours in Host tells DNS rebinding: 421 (RFC 9110 7.4). A request that
         changes something and comes from another site: 403.
         """
+        if not self._is_trusted(request):
+            error = {"error": "the admin token is missing or wrong: see --admin-token"}
+            return _json(error, 401, {"WWW-Authenticate": "Bearer"})
         if not self._is_ours(request.headers.get("Host", "")):
             return _json({"error": "Host names another server: use this machine's address"}, 421)
         if request.method not in ("GET", "HEAD") and _is_cross_site(request):
             return _json({"error": "another site's page may not do this"}, 403)
         return await handler(request)
+
+    def _is_trusted(self, request: web.Request) -> bool:
+        """Whether it brings the token, where there is one."""
+        if self.token is None or request.path == "/healthz":
+            return True
+        told = request.headers.get("Authorization", "")
+        return hmac.compare_digest(told.encode(), f"Bearer {self.token}".encode())
 
     def _is_ours(self, authority: str) -> bool:
         try:
@@ -281,12 +323,14 @@ def _is_cross_site(request: web.Request) -> bool:
     return origin is not None and origin.lower() != f"http://{request.host.lower()}"
 
 
-def _json(content: dict[str, Any], status: int = 200) -> web.Response:
+def _json(
+    content: Mapping[str, Any], status: int = 200, fields: Mapping[str, str] = NO_FIELDS
+) -> web.Response:
     return web.Response(
         text=json.dumps(content) + "\n",
         status=status,
         content_type="application/json",
-        headers={"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"},
+        headers={"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", **fields},
     )
 
 

@@ -7,6 +7,7 @@ from caching_proxy.cache_manager.entry cimport Entry
 from caching_proxy.cache_manager.fill cimport Fill, Reader, Source
 from caching_proxy.http.head cimport RequestHead
 from caching_proxy.proxy_server.fetch cimport Fetch
+from caching_proxy.proxy_server.route cimport Route
 from caching_proxy.proxy_server.service cimport Service
 
 cdef class Client(Source):
@@ -21,10 +22,12 @@ cdef class Client(Source):
     cdef bytes forwarding             # the lines that tell the origin of this client, where they never change
 
     cdef send(self, bytes head, list chunks)
+    cdef pin(self, Entry entry)
     cdef done(self, Exchange exchange)
 
 cdef class Exchange(Reader):
     cdef Service service
+    cdef Route route                  # None until it is admitted
     cdef Client client
     cdef RequestHead request
     cdef Fill body                    # the request's body, or None
@@ -42,6 +45,9 @@ cdef class Exchange(Reader):
     cdef Entry partial                # ... of which not all that is asked for is there
     cdef object verdict               # rfc9111.Reuse
     cdef bint varies                  # ... and other responses for its URL are stored
+    # a purge
+    cdef bint answered                # it is done, or could not be
+    cdef object receipt
     # the answer
     cdef Fetch fetch
     cdef bint follows                 # the fetch was under way already

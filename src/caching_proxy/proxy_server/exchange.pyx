@@ -1,5 +1,6 @@
 """One request of a client, on its way to its answer."""
 
+from caching_proxy.cache_manager.entry cimport Entry
 from caching_proxy.cache_manager.fill cimport Fill, Source
 from caching_proxy.http.head cimport RequestHead
 
@@ -10,6 +11,9 @@ cdef class Client(Source):
     cdef send(self, bytes head, list chunks):
         """Write a head and what follows it, copying nothing large."""
         raise NotImplementedError
+
+    cdef pin(self, Entry entry):
+        """What was just written is of a stored response: it stays there until it has left."""
 
     cdef done(self, Exchange exchange):
         """The exchange has ended, one way or another."""
@@ -27,9 +31,16 @@ cdef class Exchange(Reader):
         self.host = request.host
         self.keep_alive = request.keep_alive
 
+    def take_receipt(self, receipt):
+        """A purge is done everywhere; `receipt` (None: it is not) is a dictionary for JSON."""
+        self.receipt = receipt
+        self.answered = True
+        self.wake()
+
     cdef finish(self):
         """Let go of the fetch, and let the client's connection go on."""
         if self.body is not None:
+            self.body.leave(self)
             self.body.let_go_unread()
         if self.fetch is not None:
             self.fetch.reader_left(self)

@@ -59,9 +59,9 @@ def explain(Service service not None, bytes head not None, bytes content not Non
     cdef dict report = {}
     try:
         admit(x)
-        if content and len(content) > service.max_keyed_body:
+        if content and len(content) > x.route.max_keyed_body:
             x.body = Fill()
-        elif x.request.method in service.cached_methods and x.request.method != b"GET":
+        elif x.request.method in x.route.cached_methods and x.request.method != b"GET":
             x.content = content_key(x, content)
         find_key(x)
         find_stored(x)
@@ -118,7 +118,7 @@ cdef dict described(Exchange x, Entry entry):
     """One stored response; times in seconds, sizes in octets."""
     cdef int64_t now = time(NULL)
     cdef Fields fields = stored_head(entry).fields
-    storable = judge_storing(b"GET", Fields.of([]), entry.status, fields, x.service.cache.rules, entry.born,
+    storable = judge_storing(b"GET", Fields.of([]), entry.status, fields, x.route.rules, entry.born,
                              entry.born)
     held = entry.length if entry.body is not None else sum([len(octets) for _, octets in entry.parts])
     return {
@@ -135,7 +135,7 @@ cdef dict described(Exchange x, Entry entry):
         "validated before each use": entry.no_cache,
         "never stale": entry.must_revalidate,
         "stale while revalidating": entry.stale_while_revalidate,
-        "stale if error": entry.stale_if_error if entry.stale_if_error >= 0 else x.service.cache.stale_if_error,
+        "stale if error": entry.stale_if_error if entry.stale_if_error >= 0 else x.route.stale_if_error,
         "etag": text(entry.etag),
         "last-modified": text(entry.last_modified),
         "vary": {text(name): text(value) for name, value in entry.selecting or ()},
@@ -153,9 +153,9 @@ cdef dict judged_fields(Exchange x):
     cdef bytes name
     for name, _ in x.request.fields.items():
         field = field_id(name, len(name))
-        if name.lower() in KEYED_FIELDS or name.lower() in x.service.keyed_names:
+        if name.lower() in KEYED_FIELDS or name.lower() in x.route.keyed_names:
             found["in the key"].append(text(name))
-        elif not is_sent_on(x.service, name):
+        elif not is_sent_on(x.route, name):
             found["not passed on"].append(text(name))
         elif bit(field) & NOT_FROM_STORE:
             found["nothing stored is used with it"].append(text(name))

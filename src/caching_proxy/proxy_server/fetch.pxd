@@ -7,11 +7,13 @@ from caching_proxy.cache_manager.entry cimport Entry
 from caching_proxy.cache_manager.fill cimport Fill, Reader
 from caching_proxy.http.fields cimport Fields
 from caching_proxy.http.head cimport RequestHead, ResponseHead
+from caching_proxy.proxy_server.route cimport Route
 from caching_proxy.proxy_server.service cimport Service
 from caching_proxy.proxy_server.upstream cimport Receiver, UpstreamConnection
 
 cdef class Fetch(Receiver):
     cdef Service service
+    cdef Route route
     # the request
     cdef RequestHead request
     cdef Fill body                    # its body, or None
@@ -34,6 +36,7 @@ cdef class Fetch(Receiver):
     cdef tuple rest                   # ... with these octets: first, last
     cdef bytes suffix                 # ... and those that stand behind them
     cdef bint completing              # what comes is made whole with it
+    cdef ResponseHead common          # the head as everybody but the asker gets it; None: the head itself
     cdef object storable              # rfc9111.Storable, or why not
     cdef tuple selecting              # what Vary adds to the key
     cdef int64_t requested_at
@@ -49,6 +52,7 @@ cdef class Fetch(Receiver):
     cdef bint leads(self) except -1
     cdef bytes outgoing(self)
     cdef dial(self)
+    cdef give_up_unread(self)
     cdef progress(self)
     cdef bint resendable(self) except -1
     cdef bint was_stale(self, object failure) except -1
@@ -61,6 +65,7 @@ cdef class Fetch(Receiver):
     cdef judge_sharing(self)
     cdef bint answers_others(self, int64_t now) except -1
     cdef bint answers_a_query(self) except -1
+    cdef ResponseHead head_for_all(self)
     cdef Entry confirmed_for(self, bint follower)
     cdef bytes unshareable(self)
     cdef Entry meant(self)
@@ -74,7 +79,7 @@ cdef class Fetch(Receiver):
     cdef replace_selected(self)
     cdef store(self)
     cdef store_part(self)
-    cdef Entry as_slice(self)
+    cdef Entry as_slice(self, bint follower)
     cdef Entry entry(self, ResponseHead head, Variant variant, tuple selecting, bytes body, tuple parts,
                      int64_t length, object storable, tuple tags)
     cdef settle(self)

@@ -25,7 +25,7 @@ from caching_proxy.cache_manager.rfc9111.freshness import response_date
 from caching_proxy.cache_manager.rfc9111.reuse import Reuse, judge_reuse
 from caching_proxy.cache_manager.rfc9111.storable import OF_THE_REQUEST, NotStorable, Storable, judge_storing
 from caching_proxy.cache_manager.rfc9111.validation import (
-    confirms, merged_fields, same_strong_validator, validation_fields,
+    confirms, fields_for_all, merged_fields, same_strong_validator, validation_fields,
 )
 from caching_proxy.cache_manager.rfc9111.vary import selecting_names, selecting_values
 from caching_proxy.cache_manager.tags import TOO_MANY_TAGS
@@ -42,14 +42,19 @@ cdef uint64_t CONDITIONS = bit(F_IF_NONE_MATCH) | bit(F_IF_MODIFIED_SINCE)
 # Verdicts on what may be used without asking the origin first.
 cdef frozenset UNASKED = frozenset((Reuse.FRESH, Reuse.STALE_WHILE_REVALIDATE))
 cdef frozenset GONE = frozenset((404, 410))
+cdef Fields NO_FIELDS = Fields.of([])
+
+cdef enum:
+    SHORT = 65536             # octets of a body that are cheaper read than a connection closed
 
 
 cdef class Fetch(Receiver):
     """A fiber from the choice of a connection to the stored response."""
 
-    def __cinit__(self, Service service, RequestHead request, bytes target, bytes host, bytes forwarding,
+    def __cinit__(self, Service service, Route route, RequestHead request, bytes target, bytes host, bytes forwarding,
                   Variant variant, Fill body=None):
         self.service = service
+        self.route = route
         self.request = request
         self.target = target
         self.host = host
@@ -75,6 +80,7 @@ cdef class Fetch(Receiver):
             self.judge()
             self.opened = True
             while not self.ended:
+                self.give_up_unread()
                 self.fill.wake()
                 await self.changed()
                 self.progress()
@@ -115,14 +121,14 @@ cdef class Fetch(Receiver):
         elif self.offered:
             lines = [(b"If-None-Match", b", ".join([(<Entry>entry).etag for entry in self.offered]))]
         more = b"".join([b"%b: %b\r\n" % line for line in lines])
-        return origin_head(self.service, self.request, self.target, self.host, self.variant, self.forwarding,
+        return origin_head(self.route, self.service, self.request, self.target, self.host, self.variant, self.forwarding,
                            without, more)
 
     async def exchange(self):
         """Send the request and wait for the response's head; once more on a new connection if a kept one was stale."""
         cdef bint again = True
         self.wire = self.outgoing()
-        self.connection = self.service.pool.take()
+        self.connection = self.route.pool.take()
         while True:
             if self.connection is None:
                 await self.connect()
@@ -152,7 +158,7 @@ cdef class Fetch(Receiver):
 
     cdef dial(self):
         """Open a connection in a task of its own; it is kept when this fetch no longer wants it."""
-        task = asyncio.ensure_future(self.service.pool.open())
+        task = asyncio.ensure_future(self.route.pool.open())
         task.add_done_callback(self.dialed)
 
     def dialed(self, task):
@@ -162,11 +168,23 @@ cdef class Fetch(Receiver):
         elif task.exception() is not None:
             self.error = task.exception()
         elif self.orphan:
-            self.service.pool.release(task.result())
+            self.route.pool.release(task.result())
             self.error = OriginFailed(problems.ORIGIN_RESET)
         else:
             self.connection = task.result()
         self.wake()
+
+    cdef give_up_unread(self):
+        """End what nobody reads and nothing will be stored of; a short rest is read to keep the connection."""
+        if self.fill.readers or self.fill.keep or not self.stays:
+            return
+        if 0 <= self.head.content_length <= SHORT:
+            self.fill.abandoned = True
+            self.fill.drop_taken()
+            return
+        if self.connection.receiver is self:
+            self.connection.abort()
+        raise OriginFailed(problems.ORIGIN_RESET, "nobody waits for it")
 
     cdef progress(self):
         """Tell of 1xx, send on what has come of the request's body, and raise what went wrong."""
@@ -193,12 +211,13 @@ cdef class Fetch(Receiver):
             raise self.body.error
         if not self.connection.writable:
             return
-        for chunk in self.body.take(self):
-            if self.request.chunked:
-                self.connection.write(b"%x\r\n%b\r\n" % (PyBytes_GET_SIZE(chunk), chunk))
-            else:
-                self.connection.write(chunk)
-        if self.body.complete:
+        while self.connection.writable and not self.body.is_taken(self):
+            for chunk in self.body.take(self):
+                if self.request.chunked:
+                    self.connection.write(b"%x\r\n%b\r\n" % (PyBytes_GET_SIZE(chunk), chunk))
+                else:
+                    self.connection.write(chunk)
+        if self.body.is_read(self):
             self.sent = True
             if self.request.chunked:
                 self.connection.write(b"0\r\n\r\n")
@@ -263,7 +282,7 @@ cdef class Fetch(Receiver):
             if self.head.status == 206 and self.rest is not None:
                 self.complete()
             self.storable = judge_storing(self.request.method, self.request.fields, self.head.status,
-                                          self.head.fields, self.service.cache.rules, self.requested_at,
+                                          self.head_for_all().fields, self.route.rules, self.requested_at,
                                           self.received_at)
             if self.head.status == 206 and not self.is_asked_for():
                 self.storable = NotStorable.PARTIAL
@@ -276,10 +295,10 @@ cdef class Fetch(Receiver):
             if isinstance(self.storable, Storable):
                 self.selecting = selecting_of(self.head.fields, self.request.fields)
                 if self.slice is None:
-                    self.url = self.service.learn_search(self.target, self.host, self.scheme,
+                    self.url = self.route.learn_search(self.target, self.host, self.scheme,
                                                          self.head.fields.joined(F_NO_VARY_SEARCH))
-                if self.head.content_length <= self.service.cache.max_object:
-                    self.fill.hold(self.service.cache.bodies, self.service.cache.max_object)
+                if self.head.content_length <= self.route.max_object:
+                    self.fill.hold(self.service.cache.bodies, self.route.max_object)
             elif self.outdates():
                 self.replace_selected()
         self.judge_sharing()
@@ -291,7 +310,7 @@ cdef class Fetch(Receiver):
             self.storable = NotStorable.TAGS
 
     cdef tuple tags_of(self, Fields response):
-        return self.service.cache.tags_of(response, self.url, self.service.site(self.host, self.scheme))
+        return self.service.cache.tags_of(response, self.route.tag_fields, self.url, self.route.site(self.host, self.scheme))
 
     cdef judge_sharing(self):
         """Tell those who wait, and those to come, whether they may share it."""
@@ -317,8 +336,14 @@ cdef class Fetch(Receiver):
                            found.stale_while_revalidate) in UNASKED
 
     cdef bint answers_a_query(self) except -1:
-        """Whether a method that --cache-method names was a query: the origin lets its answer be used again."""
-        return self.confirmed is not None or isinstance(self.storable, Storable) or self.storable in OF_THE_REQUEST
+        """Whether a method that --cache-method names was a query: the origin states that its answer may be used again."""
+        found = judge_storing(self.request.method, NO_FIELDS, self.head.status, self.head.fields, self.route.rules,
+                              self.requested_at, self.received_at)
+        return isinstance(found, Storable) and not found.no_cache and found.age < found.lifetime
+
+    cdef ResponseHead head_for_all(self):
+        """The head as everybody but the asker gets it."""
+        return self.head if self.common is None else self.common
 
     cdef Entry confirmed_for(self, bint follower):
         """The response that a 304 confirmed, for who asked or for a follower."""
@@ -333,10 +358,11 @@ cdef class Fetch(Receiver):
     cdef complete(self):
         """Make of the rest that comes, and what is stored, the whole."""
         cdef Entry held = self.partial
+        cdef list lines = self.head.fields.items()
         before = held.octets(0, self.rest[0] - 1) if self.rest[0] else None
         after = held.octets(self.rest[1] + 1, held.length - 1) if self.rest[1] + 1 < held.length else None
-        lines = merged_fields(origin_lines(held), self.head.fields.items())
-        self.head = rebuilt_head(held, lines, held.length)
+        self.common = rebuilt_head(held, merged_fields(origin_lines(held), fields_for_all(lines)), held.length)
+        self.head = rebuilt_head(held, merged_fields(origin_lines(held), lines), held.length)
         self.completing = True
         if before is not None:
             self.fill.prepend([before])
@@ -394,7 +420,7 @@ cdef class Fetch(Receiver):
         if self.service.cache.memory.holds(self.url):
             self.replace_selected()
         self.service.cache.memory.store(self.entry(
-            self.head, self.variant, self.selecting, body, None, PyBytes_GET_SIZE(body), self.storable,
+            self.head_for_all(), self.variant, self.selecting, body, None, PyBytes_GET_SIZE(body), self.storable,
             self.tags))
 
     cdef store_part(self):
@@ -409,9 +435,10 @@ cdef class Fetch(Receiver):
         parts = ((told.first, body),)
         if held is not None and held.length == told.length and same_strong_validator(
                 stored_head(held).fields, head.fields, self.storable.date):
-            head = rebuilt_head(held, merged_fields(origin_lines(held), head.fields.items()), held.length)
+            lines = merged_fields(origin_lines(held), fields_for_all(head.fields.items()))
+            head = rebuilt_head(held, lines, held.length)
             parts = ((0, held.body),) if held.parts is None else combine(held.parts, parts[0])
-        if sum([len(octets) for _, octets in parts]) > self.service.cache.max_object:
+        if sum([len(octets) for _, octets in parts]) > self.route.max_object:
             return
         self.stored = True
         body = whole(parts, told.length)
@@ -419,17 +446,17 @@ cdef class Fetch(Receiver):
             head, self.variant, self.selecting, body, None if body is not None else parts, told.length,
             self.storable, self.tags))
 
-    cdef Entry as_slice(self):
-        """The slice that comes, to tell of it and nothing more; None where something else comes."""
+    cdef Entry as_slice(self, bint follower):
+        """The slice that comes, to tell who asked (or a `follower`) of it and nothing more; None: something else comes."""
         if self.head.status != 206 or not isinstance(self.storable, Storable):
             return None
         told = parse_content_range(self.head.fields.joined(F_CONTENT_RANGE))
-        return self.entry(self.head, self.variant, self.selecting, None, (), told.length, self.storable,
-                          self.tags)
+        storable = self.storable if follower else self.storable._replace(excluded=frozenset())
+        return self.entry(self.head, self.variant, self.selecting, None, (), told.length, storable, self.tags)
 
     cdef Entry entry(self, ResponseHead head, Variant variant, tuple selecting, bytes body, tuple parts,
                      int64_t length, object storable, tuple tags):
-        return stored_entry(self.service, self.url, variant, selecting, self.key, head, body, parts, length,
+        return stored_entry(self.route, self.service, self.url, variant, selecting, self.key, head, body, parts, length,
                             storable, self.received_at, tags)
 
     cdef settle(self):
@@ -439,7 +466,7 @@ cdef class Fetch(Receiver):
             if self.error is not None and self.sharing is not None and not self.orphan and not self.stays:
                 self.service.cache.coalescing.remember_pass(
                     self.sharing, self.error.problem.detail.encode(), time(NULL))
-        self.fill.let_go()
+        self.fill.settle()
         self.connection = None
         if self.body is not None:
             self.body.leave(self)
@@ -454,7 +481,10 @@ cdef class Fetch(Receiver):
         That is where more than half of a body that will be stored has come.
         """
         self.fill.leave(reader)
-        if self.fill.readers or self.stays:
+        if self.fill.readers:
+            return
+        if self.stays:
+            self.wake()
             return
         self.orphan = True
         if self.ended or self.error is not None:

@@ -18,6 +18,9 @@ cdef enum:
     OFFERED_MAX = 16          # entity tags of other variants that a request carries
 
 cdef object PASS = Reuse.PASS
+# Methods for which If-None-Match means what is stored (RFC 9110 13.1.2): for others it would be 412.
+cdef frozenset CONDITIONAL = frozenset((b"GET", b"HEAD", b"QUERY"))
+cdef frozenset PERSONAL = frozenset((b"cookie", b"authorization"))
 cdef frozenset ERRORS = frozenset((500, 502, 503, 504))     # RFC 5861 4
 
 
@@ -96,7 +99,7 @@ cdef revalidate_behind(Exchange x):
 
 cdef Fetch new_fetch(Exchange x, bytes url, bytes sharing):
     """A fetch for the request; what it brings is stored under `url`."""
-    cdef Fetch fetch = Fetch(x.service, x.request, x.target, x.host, forwarding(x), x.variant, x.body)
+    cdef Fetch fetch = Fetch(x.service, x.route, x.request, x.target, x.host, forwarding(x), x.variant, x.body)
     if x.variant is not None:
         x.key = key_digest(x.url, x.variant)
         if x.verdict is not PASS and x.service.cache.memory.limit:
@@ -130,6 +133,8 @@ cdef set_off(Exchange x, Fetch fetch, bint reads):
 cdef offer(Exchange x, Fetch fetch):
     """Tell the origin what is stored already, so that it need not send that (RFC 9111 4.3.1)."""
     cdef Entry entry
+    if x.request.method not in CONDITIONAL:
+        return
     if can_complete(x):
         held = [(first, first + len(octets) - 1) for first, octets in x.partial.parts]
         fetch.partial = x.partial
@@ -141,7 +146,15 @@ cdef offer(Exchange x, Fetch fetch):
             entry for entry in x.service.cache.memory.of_url(x.url)
             if entry.parts is None and entry.status == 200 and entry.etag and not entry.etag.startswith(b"W/")
             and entry.variant.accept_encoding == x.variant.accept_encoding
-            and entry.variant.extra == x.variant.extra][:OFFERED_MAX]
+            and entry.variant.extra == x.variant.extra and not is_personal(entry)][:OFFERED_MAX]
+
+
+cdef bint is_personal(Entry entry) except -1:
+    """Whether it was selected by who asked: an origin may give everybody's page one tag."""
+    for name, _ in entry.selecting or ():
+        if name in PERSONAL:
+            return True
+    return False
 
 
 cdef bint can_complete(Exchange x) except -1:
@@ -157,7 +170,7 @@ cdef bytes forwarding(Exchange x):
     cdef bytes lines
     if client.forwarding is not None:
         return client.forwarding
-    host = x.host if x.service.forwarded_host else None
+    host = x.host if x.route.forwarded_host else None
     lines = forwarding_lines(client.peer, "https" if client.secure else "http", client.trusted, x.request.fields, host)
     if not client.trusted and host is None:
         client.forwarding = lines
@@ -181,4 +194,4 @@ cdef bint stands_in(Exchange x) except -1:
     if x.entry is None or x.wanted.no_cache:
         return False
     return may_serve_on_error(time(NULL) - x.entry.fresh_until, x.entry.must_revalidate, x.entry.stale_if_error,
-                              x.service.cache.stale_if_error)
+                              x.route.stale_if_error)

@@ -16,6 +16,7 @@ from caching_proxy.http.fields cimport (
 )
 from caching_proxy.http.head cimport RequestHead, ResponseHead, parse_response
 from caching_proxy.http.wire cimport Wire
+from caching_proxy.proxy_server.route cimport Route
 from caching_proxy.proxy_server.service cimport Service
 
 from caching_proxy.cache_manager.rfc9111.validation import unstored_fields
@@ -68,11 +69,11 @@ cdef int put_named(Wire wire, Fields fields, frozenset names) except -1:
     return 0
 
 
-cdef bint is_sent_on(Service service, bytes name) except -1:
+cdef bint is_sent_on(Route route, bytes name) except -1:
     """Whether a request's field goes to the origin as it came, conditions of a shared fetch aside."""
     cdef uint64_t field = bit(field_id(name, len(name)))
     if field & WORDS_OF_GATEWAYS:
-        return name.lower() in service.sent_names
+        return name.lower() in route.sent_names
     return not field & (HOP_BY_HOP | OURS_UPSTREAM)
 
 
@@ -99,7 +100,7 @@ cdef int put_date(Wire wire, Fields fields) except -1:
     return 0
 
 
-cdef bytes origin_head(Service service, RequestHead request, bytes target, bytes host, Variant variant,
+cdef bytes origin_head(Route route, Service service, RequestHead request, bytes target, bytes host, Variant variant,
                        bytes forwarding, uint64_t without, bytes more):
     """The request's head as it goes to the origin, the empty line included.
 
@@ -107,18 +108,21 @@ cdef bytes origin_head(Service service, RequestHead request, bytes target, bytes
     sent and the origin does not get, `more` are whole lines of our own.
     """
     cdef Wire wire = service.wire
+    cdef Fields fields = request.fields
     without |= HOP_BY_HOP | OURS_UPSTREAM
     wire.begin()
     wire.put_bytes(request.method)
     wire.put(b" ", 1)
     wire.put_bytes(target)
     wire.put(b" HTTP/1.1\r\n", 11)
-    put_line(wire, b"Host", service.origin_host if service.origin_host is not None else host or b"")
+    put_line(wire, b"Host", route.origin_host if route.origin_host is not None else host or b"")
     if variant is not None and variant.accept_encoding is not None:
         without |= bit(F_ACCEPT_ENCODING)
-    put_lines(wire, request.fields, without)
-    if service.sent_names and request.fields.seen & WORDS_OF_GATEWAYS:
-        put_named(wire, request.fields, service.sent_names)
+    if route.request_changes is not None:
+        fields = without_names(fields, route.request_changes.removed)
+    put_lines(wire, fields, without)
+    if route.sent_names and request.fields.seen & WORDS_OF_GATEWAYS:
+        put_named(wire, request.fields, route.sent_names)
     if without & bit(F_ACCEPT_ENCODING):
         put_line(wire, b"Accept-Encoding", variant.accept_encoding)
     if request.chunked:
@@ -133,6 +137,9 @@ cdef bytes origin_head(Service service, RequestHead request, bytes target, bytes
     wire.put_number(request.minor)
     wire.put_bytes(service.via)
     wire.put_bytes(forwarding)
+    if route.request_changes is not None:
+        for name, value in route.request_changes.lines:
+            put_line(wire, name, value)
     wire.put_bytes(more)
     wire.put(b"\r\n", 2)
     return wire.take()
@@ -154,16 +161,23 @@ cdef Fields without_names(Fields fields, names):
     return Fields.of([line for line in fields.items() if line[0].lower() not in names])
 
 
-cdef bytes client_head(Service service, ResponseHead response, bytes key, bytes fate, int64_t length,
-                       bint chunked, bint unchanged, bytes connection):
+cdef bytes client_head(Route route, Service service, ResponseHead response, bytes key, bytes fate, int64_t length,
+                       bint chunked, bint unchanged, int64_t told_age, object excluded, bytes connection):
     """The head of a response that comes from the origin, for the client.
 
     `key` is None where the method is not cacheable; `fate` is what Cache-Status says behind the name; `length` below 0:
-    no Content-Length; `unchanged`: as 304; `connection` is a whole line or empty.
+    no Content-Length; `unchanged`: as 304; `told_age` (seconds) goes in place of the origin's Age where it is not below 0;
+    `excluded` are names of fields that are not for this client; `connection` is a whole line or empty.
     """
     cdef Wire wire = service.wire
     cdef bytes age = response.fields.first(F_AGE)
-    cdef Fields fields = without_names(response.fields, service.stripped)
+    cdef Fields fields = without_names(response.fields, route.stripped)
+    if excluded is not ALL_HOP_BY_HOP:
+        fields = without_names(fields, excluded)
+    if told_age >= 0:
+        age = b"%d" % told_age
+    if route.response_changes is not None:
+        fields = Fields.of(route.response_changes.apply(fields.items()))
     if unchanged:
         wire.begin()
         wire.put(b"HTTP/1.1 304 Not Modified\r\n", 27)
@@ -199,7 +213,7 @@ cdef int put_key(Wire wire, const char* key) except -1:
     return wire.put(b'"', 1)
 
 
-cdef Entry stored_entry(Service service, bytes url, Variant variant, tuple selecting, bytes key, ResponseHead response,
+cdef Entry stored_entry(Route route, Service service, bytes url, Variant variant, tuple selecting, bytes key, ResponseHead response,
                         bytes body, tuple parts, int64_t length, object storable, int64_t received_at, tuple tags):
     """The response as it is stored, found `storable` (rfc9111): whole with a `body`, else with `parts` of one.
 
@@ -208,7 +222,7 @@ cdef Entry stored_entry(Service service, bytes url, Variant variant, tuple selec
     """
     cdef Wire wire = service.wire
     cdef Py_ssize_t validation
-    cdef Fields fields = without_names(response.fields, service.stripped)
+    cdef Fields fields = without_names(response.fields, route.stripped)
     cdef bytes last_modified
     if storable.excluded is not ALL_HOP_BY_HOP:
         fields = without_names(fields, storable.excluded)
@@ -259,13 +273,17 @@ cdef list origin_lines(Entry entry):
     return found
 
 
-cdef int put_stored(Wire wire, Entry entry, bint not_modified) except -1:
+cdef int put_stored(Route route, Wire wire, Entry entry, bint not_modified) except -1:
     """A stored head, or what of it a 304 has; it ends where the age begins."""
+    cdef bytes head = entry.head
+    cdef Py_ssize_t validation = entry.validation
+    if route.response_changes is not None:
+        head, validation = route.shown(entry)
     wire.begin()
     if not not_modified:
-        return wire.put_bytes(entry.head)
+        return wire.put_bytes(head)
     wire.put(b"HTTP/1.1 304 Not Modified\r\n", 27)
-    return wire.put(<const char*>entry.head + entry.validation, PyBytes_GET_SIZE(entry.head) - entry.validation)
+    return wire.put(<const char*>head + validation, PyBytes_GET_SIZE(head) - validation)
 
 
 cdef int put_hit_tail(Service service, Entry entry, int64_t now, bytes fate, bytes detail, bytes connection) except -1:
@@ -293,18 +311,21 @@ cdef const char* key_of(Entry entry) noexcept:
     return <const char*>entry.head + PyBytes_GET_SIZE(entry.head) - KEY_FROM_END
 
 
-cdef bytes hit_head(Service service, Entry entry, int64_t now, bint not_modified, bytes fate, bytes detail,
+cdef bytes hit_head(Route route, Service service, Entry entry, int64_t now, bint not_modified, bytes fate, bytes detail,
                     bytes connection):
     """The head that answers from the store."""
-    put_stored(service.wire, entry, not_modified)
+    put_stored(route, service.wire, entry, not_modified)
     put_hit_tail(service, entry, now, fate, detail, connection)
     return service.wire.take()
 
 
-cdef bytes partial_head(Service service, Entry entry, int64_t now, list lines, int64_t length, bytes fate, bytes detail,
+cdef bytes partial_head(Route route, Service service, Entry entry, int64_t now, list lines, int64_t length, bytes fate, bytes detail,
                         bytes connection):
     """The head of a 206 from the store; `lines` are the metadata of its content, which has `length` octets."""
     cdef Wire wire = service.wire
+    cdef bytes shown
+    cdef Py_ssize_t validation
+    shown, validation = route.shown(entry)
     wire.begin()
     wire.put(b"HTTP/1.1 206 Partial Content\r\n", 30)
     for name, value in lines:
@@ -312,7 +333,7 @@ cdef bytes partial_head(Service service, Entry entry, int64_t now, list lines, i
     wire.put(b"Content-Length: ", 16)
     wire.put_number(length)
     wire.put(b"\r\n", 2)
-    wire.put(<const char*>entry.head + entry.validation, PyBytes_GET_SIZE(entry.head) - entry.validation)
+    wire.put(<const char*>shown + validation, PyBytes_GET_SIZE(shown) - validation)
     put_hit_tail(service, entry, now, fate, detail, connection)
     return wire.take()
 
@@ -328,11 +349,11 @@ cdef list metadata(Entry entry):
     return found
 
 
-cdef list hit_message(Service service, Entry entry, int64_t now, bint not_modified, bint is_head):
+cdef list hit_message(Route route, Service service, Entry entry, int64_t now, bint not_modified, bint is_head):
     """What the hit lane writes: head and body in one piece, or in two where copying the body would cost more."""
     cdef Wire wire = service.wire
     cdef Py_ssize_t size = PyBytes_GET_SIZE(entry.body)
-    put_stored(wire, entry, not_modified)
+    put_stored(route, wire, entry, not_modified)
     wire.put_number(now - entry.born if now > entry.born else 0)
     wire.put_bytes(service.hit_status)
     wire.put_number(entry.fresh_until - now)

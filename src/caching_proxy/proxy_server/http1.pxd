@@ -11,6 +11,8 @@ cdef class ClientConnection(Client):
     cdef Exchange exchange            # the one under way: there is one at a time
     cdef BodyDecoder decoder          # of its request's body
     cdef bytes pending                # octets behind it, or the beginning of a head
+    cdef list large                   # entries whose bodies are among them
+    cdef list pinned                  # entries whose bodies are on their way
     cdef list gathered                # answers of the hit lane that are not written yet
     cdef int64_t gathered_size
     cdef bint partial                 # `pending` is the beginning of a head, whose time is running
@@ -37,6 +39,7 @@ cdef class ClientConnection(Client):
     cdef Py_ssize_t feed(self, bytes data, Py_ssize_t at) except -2
     cdef gather(self, list hit)
     cdef flush(self)
+    cdef unpin(self)
     cdef put(self, list out, int64_t size)
     cdef go_on(self)
     cdef hold(self, bytes data)

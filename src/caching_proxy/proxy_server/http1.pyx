@@ -12,7 +12,7 @@ from operator import itemgetter
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint64_t
-from libc.string cimport memchr, memcpy
+from libc.string cimport memchr, memcmp, memcpy
 from libc.time cimport time
 
 from caching_proxy.cache_manager.cache_key cimport Variant
@@ -31,7 +31,9 @@ from caching_proxy.http.head cimport (
 from caching_proxy.proxy_server.exchange cimport Client, Exchange
 from caching_proxy.proxy_server.heads cimport hit_message, own_response
 from caching_proxy.proxy_server.request_path cimport set_out
+from caching_proxy.proxy_server.route cimport Route
 from caching_proxy.proxy_server.service cimport Service
+from caching_proxy.proxy_server.upstream cimport Pool
 
 from caching_proxy.http import problems
 from caching_proxy.http.body import MalformedBody
@@ -91,6 +93,7 @@ cdef class ClientConnection(Client):
         cdef Service service = self.service
         cdef Exchange exchange = self.exchange
         self.gone = True
+        self.unpin()
         service.clients.discard(self)
         if service.per_client.get(self.peer, 0) <= 1:
             service.per_client.pop(self.peer, None)
@@ -118,6 +121,7 @@ cdef class ClientConnection(Client):
     def resume_writing(self):
         self.writable = True
         self.window = 0
+        self.unpin()
         if self.exchange is not None:
             self.exchange.wake()
         elif not self.processing:
@@ -185,23 +189,26 @@ cdef class ClientConnection(Client):
         """The answer to a plain request where the memory tier has a fresh entry for it, else None."""
         cdef Service service = self.service
         cdef const char* text = PyBytes_AS_STRING(data)
-        cdef Variant variant = service.cache.variants.plain
-        cdef Py_ssize_t prefix = PyBytes_GET_SIZE(service.prefix)
+        cdef Route route
+        cdef Variant variant
+        cdef Py_ssize_t prefix, strip
         cdef int64_t now = time(NULL)
         cdef bint not_modified = False
         cdef bytes url
         cdef Entry entry
-        if scan.seen & NOT_A_PLAIN_HIT or not service.plain_keys or service.draining:
+        if scan.seen & NOT_A_PLAIN_HIT or service.draining or self.trusted or self.secure:
             return None
-        if self.trusted or self.secure:
+        route = service.router.find_plain(text, scan)
+        if route is None or not lane_is_open(route, text, scan):
             return None
-        if scan.seen & NEGOTIATION:
-            variant = find_variant(service, text, scan)
-            if variant is None:
-                return None
-        url = PyBytes_FromStringAndSize(NULL, prefix + scan.target_size)
-        memcpy(PyBytes_AS_STRING(url), PyBytes_AS_STRING(service.prefix), prefix)
-        memcpy(PyBytes_AS_STRING(url) + prefix, text + scan.target, scan.target_size)
+        variant = find_variant(route, text, scan) if scan.seen & NEGOTIATION else route.variants.plain
+        if variant is None:
+            return None
+        prefix = PyBytes_GET_SIZE(route.prefix)
+        strip = PyBytes_GET_SIZE(route.strip_prefix)
+        url = PyBytes_FromStringAndSize(NULL, prefix + scan.target_size - strip)
+        memcpy(PyBytes_AS_STRING(url), PyBytes_AS_STRING(route.prefix), prefix)
+        memcpy(PyBytes_AS_STRING(url) + prefix, text + scan.target + strip, scan.target_size - strip)
         entry = service.cache.memory.find(url, variant)
         if entry is None or now >= entry.fresh_until or entry.no_cache or entry.body is None:
             return None
@@ -218,7 +225,11 @@ cdef class ClientConnection(Client):
             service.access_log.hit(self.peer, data[scan.target:scan.target + scan.target_size], scan.is_head,
                                    304 if not_modified else entry.status,
                                    0 if not_modified or scan.is_head else PyBytes_GET_SIZE(entry.body))
-        return hit_message(service, entry, now, not_modified, scan.is_head)
+        if PyBytes_GET_SIZE(entry.body) > JOIN_MAX:
+            if self.large is None:
+                self.large = []
+            self.large.append(entry)
+        return hit_message(route, service, entry, now, not_modified, scan.is_head)
 
     cdef Py_ssize_t parse(self, bytes data, Py_ssize_t at) except -2:
         """Let llhttp take the request at `at`; the offset behind what was used, or -1: nothing more to do now."""
@@ -363,6 +374,27 @@ cdef class ClientConnection(Client):
             self.gathered = None
             self.gathered_size = 0
             self.put(out, size)
+            if self.large is not None:
+                for entry in self.large:
+                    self.pin(entry)
+                self.large = None
+
+    cdef pin(self, Entry entry):
+        """What was just written is of `entry`: while it has not left, that counts as in use."""
+        if self.writable or self.gone:
+            return
+        entry.users += 1
+        if self.pinned is None:
+            self.pinned = []
+        self.pinned.append(entry)
+
+    cdef unpin(self):
+        """What was pinned has left, or never will."""
+        cdef Entry entry
+        if self.pinned is not None:
+            for entry in self.pinned:
+                entry.users -= 1
+            self.pinned = None
 
     cdef send(self, bytes head, list chunks):
         cdef list out = chunks if head is None else [head, *chunks]
@@ -506,7 +538,7 @@ cdef class ClientConnection(Client):
         return self.transport.get_write_buffer_size() + unsent_octets(self.transport)
 
 
-cdef Variant find_variant(Service service, const char* text, Scan* scan):
+cdef Variant find_variant(Route route, const char* text, Scan* scan):
     """The Variant of the request just scanned, where one like it was seen before."""
     cdef char raw[RAW_VARIANT_MAX + 6]
     cdef Py_ssize_t size = 0
@@ -522,7 +554,20 @@ cdef Variant find_variant(Service service, const char* text, Scan* scan):
             size += span.value_size + 1
         raw[size] = c"\n"
         size += 1
-    return service.cache.variants.find(PyBytes_FromStringAndSize(raw, size))
+    return route.variants.find(PyBytes_FromStringAndSize(raw, size))
+
+
+cdef bint lane_is_open(Route route, const char* text, Scan* scan) noexcept:
+    """Whether the hit lane finds the key of a plain request as the route has it."""
+    cdef Py_ssize_t strip = PyBytes_GET_SIZE(route.strip_prefix)
+    if not route.has_lane or scan.seen & route.lane_without:
+        return False
+    if not route.lane_queries and memchr(text + scan.target, c"?", scan.target_size) != NULL:
+        return False
+    if strip == 0:
+        return True
+    return (scan.target_size > strip and text[scan.target + strip] == c"/"
+            and memcmp(text + scan.target, PyBytes_AS_STRING(route.strip_prefix), strip) == 0)
 
 
 cdef bint surely_selected(Entry entry, const char* text, Scan* scan) except -1:
@@ -595,7 +640,9 @@ cdef make_room(Service service, ClientConnection newcomer, str peer, int limit):
 def sweep(Service service not None, double now):
     """See to every connection's deadlines; `now` is the loop's monotonic time in seconds."""
     service.clock = now
-    service.pool.sweep(now)
+    for pool in service.pools:
+        (<Pool>pool).sweep(now)
+    service.forget_pools()
     for connection in list(service.clients):
         (<ClientConnection>connection).sweep(now)
 
@@ -619,4 +666,5 @@ def end(Service service not None):
     """Close everything now."""
     for connection in list(service.clients):
         (<ClientConnection>connection).transport.abort()
-    service.pool.close()
+    for pool in service.pools:
+        (<Pool>pool).close()

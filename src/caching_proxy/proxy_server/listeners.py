@@ -7,9 +7,161 @@ import errno
 import socket
 import stat
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, NamedTuple, Protocol
 
 from caching_proxy.proxy_server.errors import ListenError
+
+SHARES_OUT = sys.platform == "linux"  # connections among the sockets of SO_REUSEPORT
+NO_PORT = -1  # of an endpoint that has none
+
+
+class Endpoint(NamedTuple):
+    """Where to listen: all `hosts` (none: every interface) on one port, and unix sockets."""
+
+    hosts: tuple[str, ...]
+    port: int
+    unix_paths: tuple[str, ...]
+    backlog: int
+
+
+class Endpoints(Protocol):
+    """What a configuration says of listening."""
+
+    @property
+    def settings(self) -> Any: ...
+    @property
+    def listeners(self) -> Sequence[Any]: ...
+
+
+def endpoints(configuration: Endpoints) -> list[Endpoint]:
+    """Where a configuration listens."""
+    settings = configuration.settings
+    if not configuration.listeners:
+        hosts, paths = tuple(settings.host), tuple(settings.unix_socket)
+        return [Endpoint(hosts, settings.port, paths, settings.backlog)]
+    return [_endpoint(listener.address, listener.backlog) for listener in configuration.listeners]
+
+
+def _endpoint(address: str, backlog: int) -> Endpoint:
+    if address.startswith("unix:"):
+        return Endpoint((), NO_PORT, (address.removeprefix("unix:"),), backlog)
+    host, _, port = address.rpartition(":")
+    host = host.strip("[]")
+    return Endpoint((host,) if host not in ("", "*") else (), int(port), (), backlog)
+
+
+SERVICE_MANAGER = Endpoint((), NO_PORT, (), 0)
+"""Stands for sockets that a service manager has bound, wherever the configuration would listen."""
+
+Slots = list[list[socket.socket]]
+"""The sockets of an endpoint, a list for each worker; a single list is everybody's."""
+Bound = dict[Endpoint, Slots]
+
+
+class Sockets:
+    """The listening sockets of a proxy, through changes of configuration."""
+
+    def __init__(self, inherited: Bound | None = None) -> None:
+        """`inherited`: those of a proxy whose place is taken, or of a service manager."""
+        self.bound: Bound = {}
+        self._inherited = inherited or {}
+
+    def prepare(self, wanted: Sequence[Endpoint], workers: int) -> Bound:
+        """Sockets for these, present ones where they are there. Raises ListenError.
+
+        Nothing changes yet: `commit` or `discard` has to follow.
+        """
+        prepared: Bound = {}
+        try:
+            for endpoint in wanted:
+                present = self._present(endpoint)
+                prepared[endpoint] = _listen(endpoint, workers) if present is None else present
+        except BaseException:
+            self.discard(prepared)
+            raise
+        return prepared
+
+    def commit(self, prepared: Bound) -> None:
+        """Let these be the ones; what is not among them is closed."""
+        kept = _all(prepared)
+        for sock in (_all(self.bound) | _all(self._inherited)) - kept:
+            _close(sock)
+        self._inherited = {}
+        self.bound = prepared
+
+    def discard(self, prepared: Bound) -> None:
+        """Close what was bound for these."""
+        for sock in _all(prepared) - _all(self.bound) - _all(self._inherited):
+            _close(sock)
+
+    def close(self) -> None:
+        """Close everything."""
+        self.commit({})
+
+    def leave(self) -> None:
+        """Close them here; another process goes on listening there."""
+        for sock in _all(self.bound):
+            sock.close()
+        self.bound = {}
+
+    @property
+    def addresses(self) -> list[str]:
+        """Where it is listened, each place once."""
+        found = (
+            describe(slots[0][at]) for slots in self.bound.values() for at in range(len(slots[0]))
+        )
+        return list(dict.fromkeys(found))
+
+    def _present(self, endpoint: Endpoint) -> Slots | None:
+        for known, slots in [*self.bound.items(), *self._inherited.items()]:
+            if known[:3] == endpoint[:3] or known == SERVICE_MANAGER:
+                return slots
+        return None
+
+
+def of_worker(bound: Bound, number: int, workers: int) -> list[socket.socket]:
+    """The sockets that one of so many workers accepts on."""
+    found = []
+    for slots in bound.values():
+        for at, sockets in enumerate(slots):
+            if len(slots) == 1 or at % workers == number:
+                found += sockets
+    return found
+
+
+def _all(bound: Bound) -> set[socket.socket]:
+    return {sock for slots in bound.values() for sockets in slots for sock in sockets}
+
+
+def _close(sock: socket.socket) -> None:
+    address = describe(sock)
+    sock.close()
+    remove_unix_socket(address)
+
+
+def _listen(endpoint: Endpoint, workers: int) -> Slots:
+    """Bound and listening; with several workers a socket for each where the system shares out."""
+    first = listen(list(endpoint.hosts), endpoint.port, list(endpoint.unix_paths), endpoint.backlog)
+    if workers == 1 or not SHARES_OUT or endpoint.unix_paths:
+        return [first]
+    places = [(sock.family, sock.getsockname()[:2]) for sock in first]
+    for sock in first:
+        sock.close()
+    slots: Slots = []
+    try:
+        for _ in range(workers):
+            slots.append([])
+            for family, place in places:
+                slots[-1].append(_bind(family, place, place[0], shared=True))
+                slots[-1][-1].listen(endpoint.backlog)
+                slots[-1][-1].setblocking(False)
+    except BaseException:
+        for sock in (sock for slot in slots for sock in slot):
+            sock.close()
+        raise
+    return slots
 
 
 def listen(hosts: list[str], port: int, unix_paths: list[str], backlog: int) -> list[socket.socket]:
@@ -19,7 +171,7 @@ def listen(hosts: list[str], port: int, unix_paths: list[str], backlog: int) -> 
     """
     sockets: list[socket.socket] = []
     try:
-        for host in hosts or _every_interface():
+        for host in () if port == NO_PORT else hosts or _every_interface():
             for family, address in _addresses(host, port):
                 sock = _bind(family, address, host)
                 sockets.append(sock)
@@ -52,10 +204,14 @@ def _addresses(host: str, port: int) -> list[tuple[socket.AddressFamily, tuple[s
     return list(unique)
 
 
-def _bind(family: socket.AddressFamily, address: tuple[str, int], host: str) -> socket.socket:
-    """Bound exclusively: without SO_REUSEPORT, so that a port in use is found out."""
+def _bind(
+    family: int, address: tuple[str, int], host: str, *, shared: bool = False
+) -> socket.socket:
+    """Bound exclusively, so that a port in use is found out, or `shared` (SO_REUSEPORT)."""
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
+        if shared:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if sys.platform != "win32":
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:

@@ -38,9 +38,9 @@ cdef begin_content(Exchange x):
     if x.body is None:
         x.content = content_key(x, b"")
         return
-    if x.request.content_length <= x.service.max_keyed_body:
+    if x.request.content_length <= x.route.max_keyed_body:
         x.body.join(x)
-        x.body.hold(x.service.cache.bodies, x.service.max_keyed_body)
+        x.body.hold(x.service.cache.bodies, x.route.max_keyed_body)
         if x.request.expects_continue and not x.body.complete:
             x.continued = True
             x.client.send(b"HTTP/1.1 100 Continue\r\n\r\n", [])
@@ -77,14 +77,14 @@ cdef find_key(Exchange x):
     x.scheme = b"https" if x.client.secure else b"http"
     if x.client.trusted:
         x.scheme = told_scheme(fields) or x.scheme
-    if x.service.host_keyed and x.host is not None:
+    if x.route.host_keyed and x.host is not None:
         x.host = x.host.lower()
-    x.url = x.service.url(x.target, x.host, x.scheme)
+    x.url = x.route.url(x.target, x.host, x.scheme)
     if x.content is None and x.request.method != b"GET" and x.request.method != b"HEAD":
         return
-    x.variant = x.service.cache.variants.of(
+    x.variant = x.route.variants.of(
         fields.joined(F_ACCEPT), fields.joined(F_ACCEPT_ENCODING), fields.joined(F_ACCEPT_LANGUAGE),
-        x.service.cache.key_rules.extra(fields) + (x.content or b""))
+        x.route.key_rules.extra(fields) + (x.content or b""))
 
 
 cdef find_stored(Exchange x):
@@ -95,7 +95,10 @@ cdef find_stored(Exchange x):
     if x.variant is None or (x.body is not None and x.content is None) or fields.seen & NOT_FROM_STORE:
         x.verdict = PASS
         return
-    if x.service.obeys_clients and (fields.has(F_CACHE_CONTROL) or fields.has(F_PRAGMA)):
+    if not x.route.stores or x.route.bypassed(x.target, fields):
+        x.verdict = PASS
+        return
+    if x.route.obeys_clients and (fields.has(F_CACHE_CONTROL) or fields.has(F_PRAGMA)):
         x.wanted = request_directives(fields)
     entry = x.service.cache.memory.select(x.url, x.variant, fields)
     if entry is None and x.variant.accept_language is not None:

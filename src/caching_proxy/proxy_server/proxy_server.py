@@ -1,24 +1,29 @@
-"""A proxy: its wiring and its life."""
+"""The data plane of one process: its wiring and its life."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from caching_proxy.configuration import DEFAULT, Configuration
 from caching_proxy.http.problems import RequestRefused
 from caching_proxy.http.target import split_absolute
-from caching_proxy.proxy_server import http1, listeners
+from caching_proxy.proxy_server import http1
 from caching_proxy.proxy_server.access_log import AccessLog
 from caching_proxy.proxy_server.dialer import Dialer, Resolve, origin_tls, resolve
 from caching_proxy.proxy_server.errors import ListenError
 from caching_proxy.proxy_server.explain import explain
 from caching_proxy.proxy_server.origin import Origin
+from caching_proxy.proxy_server.routing import Router
 from caching_proxy.proxy_server.service import Service
 from caching_proxy.proxy_server.upstream import Pool
+from caching_proxy.settings import Origin as OriginSettings
 from caching_proxy.settings import Settings
 
 SWEEP_INTERVAL = 0.25  # seconds between two looks at all deadlines
@@ -26,73 +31,138 @@ SPARE_DESCRIPTORS = 64  # for listeners, logs, the control API
 FEW_DESCRIPTORS = 1024  # assumed where the system does not tell
 
 
+@dataclass(frozen=True)
+class Upstream:
+    """An origin's connections, and all that they depend on."""
+
+    settings: OriginSettings
+    authorities: bytes
+    """The PEM file that it is verified with, as it was read."""
+    max_head: int
+    origin: Origin
+    pool: Pool
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that a configuration needs, made and not yet used."""
+
+    configuration: Configuration
+    upstreams: Mapping[str, Upstream]
+    router: Router
+    log: AccessLog | None
+
+
+Relay = Callable[[dict[str, Any], Callable[[dict[str, Any] | None], None]], None]
+
+
 class ProxyServer:
-    """One proxy on the running event loop."""
+    """The data plane on the running event loop."""
 
-    def __init__(self, settings: Settings, resolver: Resolve = resolve) -> None:
-        """`resolver` finds the addresses of the origin's name."""
-        self._settings = settings
+    def __init__(self, resolver: Resolve = resolve) -> None:
+        """`resolver` finds the addresses of origins' names."""
         self._resolver = resolver
-        self._origin = Origin.parse(settings.origin)
-        self._sockets: list[socket.socket] = []
-        self._servers: list[asyncio.Server] = []
+        self._service: Service | None = None
+        self._upstreams: list[Upstream] = []
+        self._servers: dict[int, tuple[socket.socket, asyncio.Server]] = {}  # by inode
         self._sweeping: asyncio.TimerHandle | None = None
-        self._addresses: list[str] = []
         self._log: AccessLog | None = None
+        self.relay: Relay | None = None
+        """Carries out a purge that a client asks for, in all workers; None: here alone."""
 
-    async def start(self) -> None:
-        """Bind and listen. Raises ListenError; then nothing is left open."""
-        settings = self._settings
+    # -- configurations
+
+    def prepare(self, configuration: Configuration) -> Plan:
+        """All that it takes to go by this. Raises ListenError; then nothing has changed."""
+        service = self._service or Service(configuration.settings)
+        service.relay = self.relay
+        self._service = service
         try:
-            tls = origin_tls(self._origin, settings.origin_ca, settings.origin_insecure)
-            self._log = AccessLog(settings.access_log) if settings.access_log else None
+            upstreams = {
+                name: self._upstream(origin, configuration.settings.max_head)
+                for name, origin in configuration.origins.items()
+            }
+            routes = [
+                service.make_route(
+                    route,
+                    upstreams[route.origin or DEFAULT].origin,
+                    upstreams[route.origin or DEFAULT].pool,
+                )
+                for route in configuration.routes
+            ]
+            log = _open_log(configuration.settings)
         except ValueError as error:
             raise ListenError(str(error)) from None
-        except OSError as error:
-            raise ListenError(
-                f"--access-log {settings.access_log}: {error.strerror}: choose another file"
-            ) from None
-        self._dialer = Dialer(
-            self._origin,
-            tls,
-            settings.connect_timeout,
-            settings.resolve_interval,
-            self._resolver,
-        )
-        self._pool = Pool(self._dialer, settings)
-        self._service = Service(settings, self._origin, self._pool, _client_limit(settings))
-        self._service.set_access_log(self._log)
-        loop = asyncio.get_running_loop()
-        self._sweep()
-        try:
-            self._sockets = listeners.listen(
-                settings.host, settings.port, settings.unix_socket, settings.backlog
-            )
-            self._addresses = [listeners.describe(sock) for sock in self._sockets]
-            for sock in self._sockets:
-                self._servers.append(await self._serve(loop, sock))
-        except BaseException:
-            self._close()
-            raise
+        return Plan(configuration, upstreams, Router(routes), log)
 
-    async def _serve(self, loop: asyncio.AbstractEventLoop, sock: socket.socket) -> asyncio.Server:
+    def commit(self, plan: Plan) -> None:
+        """Go by this from now on; exchanges under way end by what they began with."""
+        assert self._service is not None
+        settings = plan.configuration.settings
+        authorities = {name.encode() for name in settings.server_name}
+        authorities |= {upstream.origin.authority for upstream in plan.upstreams.values()}
+        self._service.take_over(settings, plan.router, authorities, _client_limit(settings))
+        self._upstreams = list(plan.upstreams.values())
+        self._service.set_access_log(plan.log)
+        if self._log is not None:
+            self._log.close()
+        self._log = plan.log
+        if self._sweeping is None:
+            self._sweep()
+
+    def discard(self, plan: Plan) -> None:
+        """Let go of what was made for a plan that is not carried out."""
+        if plan.log is not None:
+            plan.log.close()
+
+    def _upstream(self, settings: OriginSettings, max_head: int) -> Upstream:
+        """The present one where nothing has changed. Raises ValueError."""
+        origin = Origin.parse(settings.url)
+        authorities = settings.origin_ca.read_bytes() if settings.origin_ca is not None else b""
+        for known in self._upstreams:
+            if (known.settings, known.authorities, known.max_head) == (
+                settings,
+                authorities,
+                max_head,
+            ):
+                return known
+        tls = origin_tls(origin, settings.origin_ca, settings.origin_insecure)
+        dialer = Dialer(
+            origin, tls, settings.connect_timeout, settings.resolve_interval, self._resolver
+        )
+        pool = Pool(dialer, settings, max_head)
+        return Upstream(settings, authorities, max_head, origin, pool)
+
+    # -- life
+
+    async def listen(self, sockets: Sequence[socket.socket], backlog: int) -> None:
+        """Accept on exactly these from now on; connections that are open stay so."""
+        wanted = {os.fstat(sock.fileno()).st_ino: sock for sock in sockets}
+        for inode in [inode for inode in self._servers if inode not in wanted]:
+            self._servers.pop(inode)[1].close()
+        for inode, sock in wanted.items():
+            if inode not in self._servers:
+                self._servers[inode] = sock, await self._serve(sock, backlog)
+
+    async def _serve(self, sock: socket.socket, backlog: int) -> asyncio.Server:
+        loop = asyncio.get_running_loop()
+        own = sock.dup()  # the server closes it
+
         def connection() -> asyncio.Protocol:
+            assert self._service is not None
             return http1.ClientConnection(self._service)
 
-        backlog = self._settings.backlog
         if hasattr(socket, "AF_UNIX") and sock.family == socket.AF_UNIX:
-            return await loop.create_unix_server(connection, sock=sock, backlog=backlog)
-        return await loop.create_server(connection, sock=sock, backlog=backlog)
-
-    @property
-    def addresses(self) -> list[str]:
-        """Where it listens: http://host:port, unix:/path."""
-        return self._addresses
+            return await loop.create_unix_server(connection, sock=own, backlog=backlog)
+        return await loop.create_server(connection, sock=own, backlog=backlog)
 
     async def drain(self, grace: float) -> None:
         """Take no new connections, let exchanges end for at most `grace` seconds, close all."""
-        for server in self._servers:
+        for _, server in self._servers.values():
             server.close()
+        self._servers.clear()
+        if self._service is None:
+            return
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(http1.drain(self._service).wait(), grace)
         self._close()
@@ -101,32 +171,31 @@ class ProxyServer:
     def _close(self) -> None:
         if self._sweeping is not None:
             self._sweeping.cancel()
+        assert self._service is not None
         http1.end(self._service)
-        self._dialer.close()
-        for sock in self._sockets:
-            sock.close()
-        for address in self._addresses:
-            listeners.remove_unix_socket(address)
         if self._log is not None:
             self._log.close()
 
     def _sweep(self) -> None:
         loop = asyncio.get_running_loop()
         self._sweeping = loop.call_later(SWEEP_INTERVAL, self._sweep)
+        assert self._service is not None
         http1.sweep(self._service, loop.time())
         if self._log is not None:
             self._log.flush()
 
+    # -- what is asked of it
+
     def stats(self) -> dict[str, int | float]:
         """All counters by name; sizes in bytes."""
-        return self._service.stats()
+        return self._running.stats()
 
     def clear(self) -> int:
         """Drop every stored response; how many there were."""
-        return self._service.clear()
+        return self._running.clear()
 
     def explain(
-        self, method: str, url: str, fields: Sequence[tuple[str, str]], content: bytes
+        self, method: str, url: str, fields: Sequence[Sequence[str]], content: bytes
     ) -> dict[str, Any]:
         """How a request would be answered now, and why, as a dictionary for JSON.
 
@@ -144,7 +213,7 @@ class ProxyServer:
         if any(b"\n" in line or b"\r" in line for line in lines):
             raise ValueError("a line break in a request's head: leave it out")
         try:
-            return explain(self._service, b"\r\n".join(lines) + b"\r\n\r\n", content)
+            return explain(self._running, b"\r\n".join(lines) + b"\r\n\r\n", content)
         except RequestRefused as refused:
             raise ValueError(f"no proxy takes this request: {refused.problem.detail}") from None
 
@@ -161,7 +230,24 @@ class ProxyServer:
 
         `url` and `prefix` are a path with its query, or an absolute URL.
         """
-        return self._service.purge(url=url, prefix=prefix, tags=tags, group=group, soft=soft)
+        return self._running.purge(url=url, prefix=prefix, tags=tags, group=group, soft=soft)
+
+    @property
+    def _running(self) -> Service:
+        assert self._service is not None, "nothing is prepared yet"
+        return self._service
+
+
+def _open_log(settings: Settings) -> AccessLog | None:
+    """The access log, opened anew: whoever rotates it wants that. Raises ValueError."""
+    if not settings.access_log:
+        return None
+    try:
+        return AccessLog(settings.access_log)
+    except OSError as error:
+        raise ValueError(
+            f"--access-log {settings.access_log}: {error.strerror}: choose another file"
+        ) from None
 
 
 def _client_limit(settings: Settings) -> int:

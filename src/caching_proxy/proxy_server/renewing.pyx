@@ -12,13 +12,15 @@ from caching_proxy.proxy_server.heads cimport origin_lines, rebuilt_head, stored
 
 from caching_proxy.cache_manager.rfc9111.freshness import LifetimeSource
 from caching_proxy.cache_manager.rfc9111.storable import OF_THE_REQUEST, NotStorable, Storable, judge_storing
-from caching_proxy.cache_manager.rfc9111.validation import caching_fields, fields_for_all, head_agrees, merged_fields
+from caching_proxy.cache_manager.rfc9111.validation import (
+    caching_fields, fields_for_all, head_agrees, merged_fields, unstored_fields,
+)
 from caching_proxy.cache_manager.tags import TOO_MANY_TAGS
 
-cdef Fields NO_FIELDS = Fields.of([])
 cdef tuple COOKIE = (b"cookie",)
+cdef object ALL_HOP_BY_HOP = unstored_fields(None)
 # How a confirmed response is used for its asker alone.
-cdef object USED_ONCE = Storable(0, LifetimeSource.NONE, 0, 0, True, True, 0, -1, frozenset())
+cdef object USED_ONCE = Storable(0, LifetimeSource.NONE, 0, 0, True, True, 0, -1, ALL_HOP_BY_HOP)
 
 
 cdef confirm(Fetch fetch):
@@ -30,17 +32,21 @@ cdef confirm(Fetch fetch):
     cdef list fresh
     if entry.etag is not None and not entry.etag.startswith(b"W/"):
         others = [other for other in fetch.service.cache.memory.of_url(fetch.url)
-                  if other.etag == entry.etag and (other is not entry or len(fetch.offered) > 1)]
+                  if other.etag == entry.etag and other.variant.extra == entry.variant.extra
+                  and (other is not entry or len(fetch.offered) > 1)]
     fetch.service.revalidated += 1
     for other in others:
-        renew(fetch, other, other.variant, other.selecting, said_to_all(fetch, other, other.variant))
+        fresh = said_to_all(fetch, other, other.variant)
+        if other.selecting is not None:                 # by what somebody else sent
+            fresh = caching_fields(fresh, fetch.route.rules.targets)
+        renew(fetch, other, other.variant, other.selecting, fresh, verdict(fetch, other, other.variant, fresh))
     fresh = said_to_all(fetch, entry, fetch.variant)
-    fetch.renewed = fetch.confirmed = renew(fetch, entry, fetch.variant, None, fresh)
-    if fetch.renewed is None or len(fresh) < len(lines):
-        storable = judge_renewed(fetch, entry, lines, NO_FIELDS)
-        if not isinstance(storable, Storable):
-            storable = USED_ONCE._replace(date=entry.date)
-        fetch.confirmed = updated(fetch, entry, fetch.variant, None, lines, storable)
+    storable = verdict(fetch, entry, fetch.variant, fresh)
+    fetch.renewed = fetch.confirmed = renew(fetch, entry, fetch.variant, None, fresh, storable)
+    if not isinstance(storable, Storable):
+        storable = USED_ONCE._replace(date=entry.date)
+    if fetch.renewed is None or len(fresh) < len(lines) or storable.excluded is not ALL_HOP_BY_HOP:
+        fetch.confirmed = updated(fetch, entry, fetch.variant, None, lines, storable._replace(excluded=frozenset()))
 
 
 cdef renew_by_head(Fetch fetch):
@@ -49,7 +55,8 @@ cdef renew_by_head(Fetch fetch):
     if entry is None or fetch.head.status != 200 or entry.status != 200 or fetch.void:
         return
     if head_agrees(stored_head(entry).fields, entry.length, fetch.head.fields):
-        renew(fetch, entry, entry.variant, entry.selecting, said_to_all(fetch, entry, entry.variant))
+        fresh = said_to_all(fetch, entry, entry.variant)
+        renew(fetch, entry, entry.variant, entry.selecting, fresh, verdict(fetch, entry, entry.variant, fresh))
     else:
         fetch.service.cache.memory.expire([entry], fetch.received_at)
 
@@ -62,17 +69,23 @@ cdef list said_to_all(Fetch fetch, Entry entry, Variant variant):
     if judge_renewed(fetch, entry, lines, fetch.request.fields) is not NotStorable.COOKIE:
         return lines
     # It is everybody's already; but what else is said to somebody with a cookie is not.
-    return caching_fields(lines, fetch.service.cache.rules.targets)
+    return caching_fields(lines, fetch.route.rules.targets)
 
 
-cdef Entry renew(Fetch fetch, Entry entry, Variant variant, tuple selecting, list fresh):
-    """Store `entry` with the newer fields `fresh`; None where nobody but the asker may use it.
+cdef object verdict(Fetch fetch, Entry entry, Variant variant, list fresh):
+    """Whether `entry` may be stored with these newer fields; what is stored for all already may be so for a cookie."""
+    cdef Fields request = fetch.request.fields
+    if variant is entry.variant:
+        request = without_cookie(request)
+    return judge_renewed(fetch, entry, fresh, request)
+
+
+cdef Entry renew(Fetch fetch, Entry entry, Variant variant, tuple selecting, list fresh, object storable):
+    """Store `entry` with the newer fields `fresh`, found `storable`; None where nobody but the asker may use it.
 
     `selecting` is what Vary adds to its key, None: by the request of the fetch.
     """
     cdef Entry renewed
-    storable = judge_renewed(fetch, entry, fresh, without_cookie(fetch.request.fields)
-                             if variant is entry.variant else fetch.request.fields)
     if not isinstance(storable, Storable):
         if storable not in OF_THE_REQUEST:
             fetch.service.cache.memory.drop([entry])
@@ -92,7 +105,7 @@ cdef object judge_renewed(Fetch fetch, Entry entry, list fresh, Fields request):
     """The verdict on `entry` with these newer fields, as an answer to `request`."""
     cdef ResponseHead head = renewed_head(entry, fresh)
     return judge_storing(b"GET" if fetch.is_head else fetch.request.method, request, entry.status, head.fields,
-                         fetch.service.cache.rules, fetch.requested_at, fetch.received_at)
+                         fetch.route.rules, fetch.requested_at, fetch.received_at)
 
 
 cdef ResponseHead renewed_head(Entry entry, list fresh):

@@ -4,13 +4,18 @@ admit -> find_key -> find_stored (lookup.pyx) -> find_fetch (fetching.pyx; fetch
 (responding.pyx). The hit lane in http1.pyx is the same way, short-cut.
 """
 
+import json
+
 from cpython.bytes cimport PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint64_t
 
-from caching_proxy.http.fields cimport F_FORWARDED, F_VIA, F_X_FORWARDED_FOR, F_X_REAL_IP, Fields, bit
+from caching_proxy.http.fields cimport (
+    F_FORWARDED, F_VIA, F_X_FORWARDED_FOR, F_X_FORWARDED_HOST, F_X_FORWARDED_PROTO, Fields, bit,
+)
 from caching_proxy.http.head cimport RequestHead
 from caching_proxy.proxy_server.exchange cimport Client, Exchange
 from caching_proxy.proxy_server.fetching cimport find_fetch, go_alone, is_released, may_be_stale, revalidate_behind
+from caching_proxy.proxy_server.heads cimport WORDS_OF_GATEWAYS
 from caching_proxy.proxy_server.lookup cimport begin_content, content_is_due, end_content, find_key, find_stored
 from caching_proxy.proxy_server.responding cimport (
     begin_response, fate_of, outcome, refuse, relay_interims, respond_confirmed, respond_own, respond_stale,
@@ -36,7 +41,8 @@ cdef dict FROM_STORE = {
     STALE_WHILE_REVALIDATE: b'; detail="stale-while-revalidate"',
 }
 # What tells that somebody else's request is passed on.
-cdef uint64_t FORWARDED = bit(F_X_FORWARDED_FOR) | bit(F_FORWARDED) | bit(F_VIA) | bit(F_X_REAL_IP)
+cdef uint64_t FORWARDED = bit(F_X_FORWARDED_FOR) | bit(F_X_FORWARDED_HOST) | bit(F_X_FORWARDED_PROTO) | bit(
+    F_FORWARDED) | bit(F_VIA) | WORDS_OF_GATEWAYS
 
 
 cdef object set_out(Exchange exchange):
@@ -49,9 +55,14 @@ async def answer(Exchange x):
     try:
         admit(x)
         if x.request.method == b"PURGE":
-            purge(x)
+            begin_purge(x)
+            while not x.answered:
+                await x.changed()
+                if x.client.gone:
+                    return
+            respond_purged(x)
             return
-        if x.request.method != b"GET" and x.request.method in x.service.cached_methods:
+        if x.request.method != b"GET" and x.request.method in x.route.cached_methods and x.route.stores:
             begin_content(x)
             while content_is_due(x):
                 await x.changed()
@@ -77,6 +88,7 @@ async def answer(Exchange x):
                 relay_interims(x)
                 await x.changed()
                 if x.client.gone:
+                    invalidate_unheard(x)
                     return
             if not is_released(x):
                 break
@@ -117,7 +129,7 @@ async def answer(Exchange x):
 
 
 cdef admit(Exchange x):
-    """Refuse what is not served; settle what the target is. RFC 9112 3.2."""
+    """Refuse what is not served; settle what the target is, and which route takes it. RFC 9112 3.2."""
     cdef RequestHead request = x.request
     cdef Service service = x.service
     x.target = request.target
@@ -135,8 +147,12 @@ cdef admit(Exchange x):
         raise RequestRefused(problems.BODY_TOO_LARGE)
     if not x.target.startswith(b"/") and x.target != b"*":
         resolve_absolute(x)
-    if x.target != b"*":
-        x.target = service.base_path + service.canonical(x.target)
+    x.route = service.router.find(b"GET" if request.method == b"PURGE" else request.method, x.host, x.target,
+                                  request.fields)
+    if x.route is None:
+        raise RequestRefused(problems.NO_ROUTE)
+    if x.target != b"*" and request.method != b"PURGE":
+        x.target = x.route.upstream_target(x.target)
 
 
 cdef count_forward(RequestHead request):
@@ -156,7 +172,7 @@ cdef resolve_absolute(Exchange x):
     scheme, authority, origin_form = split_absolute(x.target)
     if scheme != (b"https" if x.client.secure else b"http"):
         raise RequestRefused(problems.MISDIRECTED)
-    if authority.lower() not in x.service.authorities and authority.lower() not in local_authorities(x.client):
+    if not x.service.is_ours(authority) and authority.lower() not in local_authorities(x.client):
         raise RequestRefused(problems.MISDIRECTED)
     x.host = authority
     x.target = b"*" if x.request.method == b"OPTIONS" and x.target.endswith(b"//" + authority) else origin_form
@@ -174,25 +190,48 @@ cdef local_authorities(Client client):
 # -- purging
 
 
-cdef purge(Exchange x):
-    """Purge the target, or the tags that the request names; the answer says how many stored responses it was.
+cdef begin_purge(Exchange x):
+    """Purge the target, or the tags that the request names, in all workers.
 
     A request that came through somebody else is not one of the networks that --purge-from names.
     """
     cdef Fields fields = x.request.fields
     cdef Service service = x.service
-    cdef int64_t number
-    if x.client.peer not in service.purgers or fields.seen & FORWARDED:
+    if x.client.peer not in x.route.purgers or fields.seen & FORWARDED:
         raise RequestRefused(problems.PURGE_REFUSED)
-    soft = fields.combined(b"soft-purge") in (b"1", b"?1", b"true", b"yes")
-    if any([fields.values(name) for name in service.cache.tag_fields]):
-        tags = requested_tags(fields, service.cache.tag_fields)
+    selection = purge_selection(x)
+    if service.relay is not None:
+        service.relay(selection, x.take_receipt)
+    elif "tags" in selection:
+        tags = [tag.encode("latin-1") for tag in selection["tags"]]
+        x.take_receipt({"purged": service.purge_tags(tags, selection["soft"])})
+    else:
+        x.take_receipt({"purged": service.purge_target(x.target, x.host, selection["soft"])})
+
+
+cdef dict purge_selection(Exchange x):
+    """What the request asks to purge, as ProxyServer.purge has it."""
+    cdef Fields fields = x.request.fields
+    soft = is_soft(fields)
+    if any([fields.values(name) for name in x.route.tag_fields]):
+        tags = requested_tags(fields, x.route.tag_fields)
         if not tags or tags is TOO_MANY_TAGS:
             raise RequestRefused(problems.PURGE_TAGS)
-        number = service.purge_tags(tags, soft)
-    else:
-        number = service.purge_target(x.target, x.host, soft)
-    receipt = b'{"purged": %d, "soft": %b}\n' % (number, b"true" if soft else b"false")
+        return {"tags": [tag.decode("latin-1") for tag in tags], "soft": soft}
+    host = b"" if x.host is None else b"http://" + x.host
+    return {"url": (host + x.target).decode("latin-1"), "soft": soft}
+
+
+cdef bint is_soft(Fields request) except -1:
+    return request.combined(b"soft-purge") in (b"1", b"?1", b"true", b"yes")
+
+
+cdef respond_purged(Exchange x):
+    """The receipt: how many stored responses it was, in how many workers."""
+    if x.receipt is None:
+        raise RequestRefused(problems.PURGE_INCOMPLETE)
+    soft = is_soft(x.request.fields)
+    receipt = json.dumps({"purged": x.receipt.pop("purged"), "soft": soft, **x.receipt}).encode() + b"\n"
     respond_own(x, 200, b"OK", receipt, b"Cache-Control: no-store\r\n", b"application/json")
 
 
@@ -208,15 +247,22 @@ cdef invalidate(Exchange x):
     if x.content is not None and x.fetch.answers_a_query():
         return
     for target in invalidated_targets(x.request.method, x.fetch.head.status, x.target, response, own_origins(x)):
-        for url in service.urls(target, x.host, x.scheme):
+        for url in x.route.urls(target, x.host, x.scheme):
             service.cache.invalidate(url)
     for group in invalidated_groups(response):
-        service.cache.purge_group(service.site(x.host, x.scheme), group, False)
+        service.cache.purge_group(x.route.site(x.host, x.scheme), group, False)
+
+
+cdef invalidate_unheard(Exchange x):
+    """The client has gone before the answer: an unsafe request may have changed its target all the same."""
+    if x.request.method not in SAFE_METHODS:
+        for url in x.route.urls(x.target, x.host, x.scheme):
+            x.service.cache.invalidate(url)
 
 
 cdef own_origins(Exchange x):
     """The names under which the target's origin is known: the origin's own, and the client's for it."""
-    scheme, _, rest = x.service.origin_url.partition(b"://")
+    scheme, _, rest = x.route.origin_url.partition(b"://")
     names = {(scheme, rest.partition(b"/")[0])}
     if x.host is not None:
         names.add((b"https" if x.client.secure else b"http", x.host))

@@ -64,12 +64,13 @@ cdef respond_stored(Exchange x, Entry entry, bytes fate, bytes detail):
         if ranges is not None:
             respond_ranges(x, entry, ranges, fate, detail)
             return
-    head = hit_head(x.service, entry, now, unchanged, fate, detail, connection_line(x))
+    head = hit_head(x.route, x.service, entry, now, unchanged, fate, detail, connection_line(x))
     x.status = 304 if unchanged else entry.status
     if unchanged or x.request.method == b"HEAD":
         send(x, head, [])
     else:
         send(x, head, [entry.body])
+        x.client.pin(entry)
 
 
 cdef respond_stale(Exchange x):
@@ -98,7 +99,7 @@ cdef object answerable_ranges(Exchange x, Entry entry):
     if fields.has(F_IF_RANGE) and not if_range_holds(
             fields.joined(F_IF_RANGE), entry.etag, entry.last_modified, entry.date):
         return None
-    return requested_ranges(fields.joined(F_RANGE), entry.length, x.service.max_ranges)
+    return requested_ranges(fields.joined(F_RANGE), entry.length, x.route.max_ranges)
 
 
 cdef bint part_answers(Exchange x, Entry entry) except -1:
@@ -143,7 +144,8 @@ cdef respond_ranges(Exchange x, Entry entry, list ranges, bytes fate, bytes deta
     for chunk in chunks:
         size += len(chunk)
     x.status = 206
-    send(x, partial_head(x.service, entry, time(NULL), lines, size, fate, detail, connection_line(x)), chunks)
+    send(x, partial_head(x.route, x.service, entry, time(NULL), lines, size, fate, detail, connection_line(x)), chunks)
+    x.client.pin(entry)
 
 
 # -- from a fetch
@@ -157,6 +159,12 @@ cdef begin_response(Exchange x, bytes fate):
     cdef bint unchanged = is_unchanged(x)
     cdef bint bodiless = unchanged or x.fetch.is_head or head.status == 204 or head.status == 304
     cdef bint chunked = False
+    cdef int64_t age = -1
+    cdef object excluded = ()
+    if x.follows:
+        head = x.fetch.head_for_all()
+        age = x.fetch.storable.age + time(NULL) - x.fetch.received_at
+        excluded = x.fetch.storable.excluded
     x.status = 304 if unchanged else head.status
     if bodiless:
         if unchanged or not x.fetch.is_head:
@@ -170,13 +178,17 @@ cdef begin_response(Exchange x, bytes fate):
     x.chunked = chunked
     if unchanged:
         fate += b"; fwd-status=%d" % x.fetch.status
-    out = client_head(x.service, head, x.key, fate, length, chunked, unchanged, connection_line(x))
+    out = client_head(x.route, x.service, head, x.key, fate, length, chunked, unchanged, age, excluded,
+                      connection_line(x))
     if unchanged:
         x.fetch.stays = x.fetch.stays or fill.keep
         x.ended = True
         send(x, out, [])
     else:
-        send(x, out, framed(x, fill.take(x), fill.complete))
+        chunks = fill.take(x)
+        send(x, out, framed(x, chunks, fill.is_read(x)))
+        if not x.ended:
+            send_more(x)
 
 
 cdef bint is_unchanged(Exchange x) except -1:
@@ -189,9 +201,12 @@ cdef bint is_unchanged(Exchange x) except -1:
 
 
 cdef send_more(Exchange x):
-    cdef list chunks = x.fetch.fill.take(x)
-    if chunks or x.fetch.fill.complete:
-        send(x, None, framed(x, chunks, x.fetch.fill.complete))
+    """Send what has come, as long as the client takes it."""
+    cdef Fill fill = x.fetch.fill
+    cdef list chunks
+    while x.client.writable and not x.client.gone and not x.ended and (fill.complete or not fill.is_taken(x)):
+        chunks = fill.take(x)
+        send(x, None, framed(x, chunks, fill.is_read(x)))
 
 
 cdef list framed(Exchange x, list chunks, bint last):

@@ -4,37 +4,16 @@ from libc.stdint cimport int64_t
 
 from caching_proxy.cache_manager.cache_manager cimport CacheManager
 from caching_proxy.http.wire cimport Wire
-from caching_proxy.proxy_server.upstream cimport Pool
-
-cdef enum HostMode:
-    HOST_OF_ORIGIN
-    HOST_OF_CLIENT
-    HOST_OF_SERVER
+from caching_proxy.proxy_server.routing cimport Router
 
 cdef class Service:
     # the cache
     cdef readonly CacheManager cache
-    cdef bint obeys_clients           # Cache-Control of requests counts
-    cdef frozenset cached_methods     # HEAD aside
-    cdef int max_ranges
-    cdef int64_t slice_size           # octets, 0: large responses are fetched whole
-    cdef frozenset stripped           # names (lower case) of response fields that clients do not get
-    cdef object purgers               # TrustedNetworks
-    # the origin
-    cdef readonly Pool pool
-    cdef bytes origin_url             # scheme and authority: the beginning of every URL in a key
-    cdef bytes base_path
-    cdef bytes prefix                 # both
-    cdef bytes origin_host            # the Host that --host-header names, None for the client's
-    cdef bint host_keyed              # the client's authority goes upstream, so it is in the key
-    cdef bint forwarded_host
-    cdef bint normalize
-    cdef bint plain_keys              # targets as they came, and nothing that the hit lane does not know
-    cdef frozenset keyed_names        # of request fields, besides those that always are
-    cdef frozenset sent_names         # of request fields that are sent on even if they are words of gateways
-    cdef int64_t max_keyed_body
+    # where requests go
+    cdef readonly Router router
+    cdef readonly set pools           # those in use, and those whose last connections are still at work
     cdef object trusted               # TrustedNetworks
-    cdef frozenset authorities        # those that are ours, of an absolute-form target
+    cdef frozenset authorities        # those that are ours, of an absolute-form target; lower case
     cdef bytes via
     cdef bytes cache_status           # "Cache-Status: NAME"
     cdef bytes hit_status             # the tail of a hit between its age and its ttl
@@ -54,6 +33,7 @@ cdef class Service:
     cdef set clients
     cdef dict per_client
     cdef object access_log
+    cdef public object relay          # carries out clients' purges in all workers (proxy_server.Relay), or None
     cdef Wire wire
     cdef double clock                 # monotonic seconds, as of the last sweep
     cdef int64_t turns                # counts the times that a client connection became idle
@@ -70,15 +50,11 @@ cdef class Service:
     cdef int64_t purged               # stored responses
     cdef int64_t origin_requests
     cdef int64_t origin_failures
+    cdef int64_t origin_connections_opened    # by pools that are gone
     cdef int64_t connections_accepted
     cdef int64_t octets_sent
 
-    cdef bytes url(self, bytes target, bytes host, bytes scheme)
-    cdef set urls(self, bytes target, bytes host, bytes scheme)
-    cdef bytes site(self, bytes host, bytes scheme)
+    cdef bint is_ours(self, bytes authority) except -1
     cdef int64_t purge_target(self, bytes target, bytes host, bint soft) except -1
+    cdef int64_t purge_prefix(self, bytes prefix, bytes host, bint soft) except -1
     cdef int64_t purge_tags(self, tags, bint soft) except -1
-    cdef tuple located(self, bytes url)
-    cdef bytes located_url(self, bytes target, bytes host, bytes scheme)
-    cdef bytes learn_search(self, bytes target, bytes host, bytes scheme, bytes value)
-    cdef bytes canonical(self, bytes target)

@@ -1,17 +1,30 @@
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from caching_proxy.cache_manager.cache_manager import CacheManager
 from caching_proxy.proxy_server.access_log import AccessLog
 from caching_proxy.proxy_server.origin import Origin
+from caching_proxy.proxy_server.route import Route
+from caching_proxy.proxy_server.routing import Router
 from caching_proxy.proxy_server.upstream import Pool
+from caching_proxy.settings import Route as RouteSettings
 from caching_proxy.settings import Settings
 
 class Service:
     cache: CacheManager
-    pool: Pool
-    def __init__(
-        self, settings: Settings, origin: Origin, pool: Pool, max_connections: int
+    router: Router
+    pools: set[Pool]
+    relay: Any
+    def __init__(self, settings: Settings) -> None: ...
+    def make_route(self, settings: RouteSettings, origin: Origin, pool: Pool) -> Route: ...
+    def take_over(
+        self,
+        settings: Settings,
+        router: Router,
+        authorities: Iterable[bytes],
+        max_connections: int,
     ) -> None: ...
+    def forget_pools(self) -> None: ...
     def set_access_log(self, log: AccessLog | None) -> None: ...
     def stats(self) -> dict[str, int | float]: ...
     def clear(self) -> int: ...

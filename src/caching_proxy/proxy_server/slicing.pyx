@@ -31,7 +31,7 @@ cdef uint64_t CONDITIONS = bit(F_IF_NONE_MATCH) | bit(F_IF_MODIFIED_SINCE)
 
 cdef bint is_sliceable(Exchange x) except -1:
     """Whether the request may be answered in slices: of the whole, or of one range whose start it tells."""
-    if not x.service.slice_size or x.verdict is not MISS or x.partial is not None or x.content is not None:
+    if not x.route.slice_size or x.verdict is not MISS or x.partial is not None or x.content is not None:
         return False
     return x.request.method == b"GET" and asked_for(x) is not None
 
@@ -48,7 +48,7 @@ cdef class Slices:
     """What is asked for of the representation, what it is, and how much of it is sent."""
 
     def __cinit__(self, Exchange x, int64_t at, last):
-        self.size = x.service.slice_size
+        self.size = x.route.slice_size
         self.at = at
         self.end = -1 if last is None else last + 1
         self.ranged = x.request.fields.has(F_RANGE)
@@ -144,7 +144,7 @@ cdef Entry fetched_slice(Exchange x, Slices s):
     if x.fetch.error is not None:
         return None
     s.stored = x.fetch.confirmed is not None
-    return x.fetch.confirmed_for(x.follows) if s.stored else x.fetch.as_slice()
+    return x.fetch.confirmed_for(x.follows) if s.stored else x.fetch.as_slice(x.follows)
 
 
 cdef bint replaces_fetch(Exchange x) except -1:
@@ -183,14 +183,14 @@ cdef bint begin(Exchange x, Slices s, Entry entry) except -1:
     if x.request.fields.seen & CONDITIONS and not_modified(
             x.request.fields, entry.etag, entry.last_modified, entry.date, now):
         x.status = 304
-        send(x, hit_head(x.service, entry, now, True, fate, b"", connection_line(x)), [])
+        send(x, hit_head(x.route, x.service, entry, now, True, fate, b"", connection_line(x)), [])
         return False
     x.status = 206 if s.ranged else 200
     if s.ranged:
         lines = metadata(entry) + [(b"Content-Range", b"bytes %d-%d/%d" % (s.at, s.end - 1, entry.length))]
-        head = partial_head(x.service, entry, now, lines, s.end - s.at, fate, b"", connection_line(x))
+        head = partial_head(x.route, x.service, entry, now, lines, s.end - s.at, fate, b"", connection_line(x))
     else:
-        head = hit_head(x.service, entry, now, False, fate, b"", connection_line(x))
+        head = hit_head(x.route, x.service, entry, now, False, fate, b"", connection_line(x))
     send(x, head if s.stored else head.replace(b"X-Cache: HIT\r\n", b"X-Cache: MISS\r\n", 1), [])
     return True
 
@@ -205,7 +205,7 @@ async def send_slice(Exchange x, Slices s, Entry entry):
     while s.at < end or not x.client.writable:
         if s.at < end and x.client.writable:
             send_part(x, s, end)
-            if s.at >= end:
+            if s.at >= end or not x.fetch.fill.is_taken(x):
                 continue
             if x.fetch.fill.complete or x.fetch.fill.error is not None:
                 x.broken = True

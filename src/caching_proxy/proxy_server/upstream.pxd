@@ -50,6 +50,7 @@ cdef class Pool:
     cdef set connections
     cdef readonly int64_t opened
     cdef int idle_limit
+    cdef bint retired                 # nothing new begins here
     cdef bint asked                   # for a connection, since the last sweep
     cdef Py_ssize_t max_head
     cdef double idle_timeout
@@ -59,5 +60,6 @@ cdef class Pool:
 
     cdef UpstreamConnection take(self)
     cdef release(self, UpstreamConnection connection)
+    cdef retire(self)
     cdef sweep(self, double now)
     cdef close(self)

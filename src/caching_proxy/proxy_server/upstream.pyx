@@ -222,12 +222,13 @@ cdef class UpstreamConnection(Source):
 cdef class Pool:
     """The connections to one origin server; the one used last is taken first."""
 
-    def __init__(self, dialer, settings):
+    def __init__(self, dialer, settings, Py_ssize_t max_head):
+        """`settings` are those of settings.OriginSettings; `max_head` (octets) is for responses."""
         self.dialer = dialer
         self.idle = []
         self.connections = set()
+        self.max_head = max_head
         self.idle_limit = settings.origin_keepalive
-        self.max_head = settings.max_head
         self.idle_timeout = settings.origin_idle_timeout
         self.head_timeout = settings.origin_head_timeout
         self.body_timeout = settings.origin_body_timeout
@@ -265,22 +266,30 @@ cdef class Pool:
 
     cdef release(self, UpstreamConnection connection):
         """Keep a connection for the next request."""
-        if len(self.idle) >= self.idle_limit:
+        if len(self.idle) >= self.idle_limit or self.retired:
             connection.abort()
             return
         connection.kept = True
         connection.waits(self.idle_timeout)
         self.idle.append(connection)
 
+    cdef retire(self):
+        """Nothing new begins here: close what is idle, and the rest when it has done its work."""
+        self.retired = True
+        for connection in self.idle[:]:
+            (<UpstreamConnection>connection).abort()
+        self.idle.clear()
+
     cdef sweep(self, double now):
         """Close what has waited too long."""
         self.clock = now
         for connection in list(self.connections):
             (<UpstreamConnection>connection).expire(now)
-        if self.asked:
+        if self.asked and not self.retired:
             self.asked = False
             self.dialer.refresh_if_due(self)
 
     cdef close(self):
+        self.dialer.close()
         for connection in list(self.connections):
             (<UpstreamConnection>connection).abort()

@@ -69,7 +69,7 @@ def test_help_shows_default_bounds_and_variable() -> None:
     shown = " ".join(CliRunner().invoke(start.command, ["--help"]).output.split())
     assert "[default: 3000; 0 to 65535; environment: PROXY_PORT]" in shown
     assert "[default: 256MB; 0 to 16TB]" in shown
-    assert "[required]" in shown
+    assert "Required, unless a configuration file names origins." in shown
 
 
 def test_stats_takes_the_options_of_the_store_alone() -> None:

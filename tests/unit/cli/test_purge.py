@@ -6,13 +6,14 @@ import asyncio
 import http.client
 import json
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
 
 from caching_proxy.cli.main import main
 from caching_proxy.control.api import ControlApi
+from caching_proxy.proxy_server.fleet import Receipt
 
 
 class Recorder:
@@ -22,25 +23,24 @@ class Recorder:
         self.asked: list[dict[str, Any]] = []
         self.held = 3
 
-    def stats(self) -> dict[str, int | float]:
+    async def stats(self) -> dict[str, Any]:
         return {}
 
-    def clear(self) -> int:
+    async def clear(self) -> Receipt:
         self.asked.append({"clear": True})
-        return self.held
+        return Receipt(self.held)
 
-    def purge(
-        self,
-        *,
-        url: str | None = None,
-        prefix: str | None = None,
-        tags: Sequence[str] = (),
-        group: str | None = None,
-        soft: bool = False,
-    ) -> int:
-        given = {"url": url, "prefix": prefix, "tags": list(tags), "group": group, "soft": soft}
-        self.asked.append({name: value for name, value in given.items() if value})
-        return self.held
+    async def purge(self, selection: Mapping[str, Any]) -> Receipt:
+        self.asked.append({name: value for name, value in selection.items() if value})
+        return Receipt(self.held)
+
+    async def explain(
+        self, method: str, url: str, fields: Sequence[Sequence[str]], content: bytes
+    ) -> dict[str, Any]:
+        return {}
+
+    async def reload(self) -> dict[str, Any]:
+        return {}
 
 
 class Served:

@@ -38,6 +38,8 @@ class LifetimeSource(enum.Enum):
     S_MAXAGE = b"s-maxage"
     MAX_AGE = b"max-age"
     EXPIRES = b"expires"
+    OVERRIDE_TTL = b"override-ttl"
+    ROUTE_TTL = b"ttl"
     CACHE_TTL = b"cache-ttl"
     NEGATIVE_TTL = b"negative-ttl"
     HEURISTIC = b"heuristic"

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from caching_proxy.cache_manager.rfc9111.directives import Directives, parse_cache_control
+from caching_proxy.cache_manager.rfc9111.directives import (
+    NO_DIRECTIVES,
+    Directives,
+    parse_cache_control,
+)
 from caching_proxy.cache_manager.rfc9111.freshness import (
     HEURISTICALLY_CACHEABLE,
     Lifetime,
@@ -44,18 +48,69 @@ _NO_LIFETIME = Lifetime(0, LifetimeSource.NONE)
 
 
 @dataclass(frozen=True, slots=True)
+class Lifetimes:
+    """What the operator decides about some responses; all times are whole seconds.
+
+    `override` goes before what the origin states, `ttl` holds where it states nothing, and so do
+    the two windows; None leaves it to what holds for all.
+    """
+
+    override: int | None = None
+    ttl: int | None = None
+    stale_while_revalidate: int | None = None
+    stale_if_error: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseRule:
+    """Lifetimes of the responses that have one of the statuses and one of the media types.
+
+    None stands for any. A type ends in `/` where any subtype will do.
+    """
+
+    statuses: frozenset[int] | None
+    types: tuple[bytes, ...] | None
+    lifetimes: Lifetimes
+
+    def fits(self, status: int, content_type: bytes | None) -> bool:
+        """Whether it is for this response."""
+        if self.statuses is not None and status not in self.statuses:
+            return False
+        if self.types is None:
+            return True
+        kind = (content_type or b"").partition(b";")[0].strip(b" \t").lower()
+        return any(kind.startswith(t) if t.endswith(b"/") else kind == t for t in self.types)
+
+
+_AS_FOR_ALL = Lifetimes()
+
+
+@dataclass(frozen=True, slots=True)
 class Rules:
     """What the operator decides about storing.
 
     `targets`: the targeted fields to obey, names in lower case, most applicable first (RFC 9213).
     `methods`: those whose responses are stored; content of the request has to be in the cache key.
-    `obeys_requests`: no-store of a request counts.
+    `obeys_requests`: no-store of a request counts. `obeys_origin`: Cache-Control, Expires and
+    targeted fields of the response count. `lifetimes` are those of all responses that none of
+    `by_response` is for; of these the first that fits counts.
     """
 
     ttl: TimeToLive
     targets: tuple[bytes, ...] = (b"cdn-cache-control",)
     methods: frozenset[bytes] = frozenset({b"GET"})
     obeys_requests: bool = True
+    obeys_origin: bool = True
+    lifetimes: Lifetimes = _AS_FOR_ALL
+    by_response: tuple[ResponseRule, ...] = ()
+
+    def lifetimes_of(self, status: int, response: FieldSection) -> Lifetimes:
+        """What the operator decides about this response."""
+        content_type = response.combined(b"content-type") if self.by_response else None
+        for rule in self.by_response:
+            if rule.fits(status, content_type):
+                return rule.lifetimes
+        return self.lifetimes
 
 
 class Storable(NamedTuple):
@@ -124,7 +179,7 @@ def judge_storing(
     """
     if method not in rules.methods:
         return NotStorable.METHOD
-    targeted = targeted_directives(response, rules.targets)
+    targeted = targeted_directives(response, rules.targets) if rules.obeys_origin else NO_DIRECTIVES
     directives = (
         parse_cache_control(response.combined(b"cache-control")) if targeted is None else targeted
     )
@@ -138,15 +193,24 @@ def judge_storing(
         return refusal
 
     date = response_date(response, received_at)
-    expires = response.combined(b"expires") if targeted is None else None
-    stated = explicit_lifetime(directives, expires, date, received_at)
+    given = rules.lifetimes_of(status, response)
+    if given.override is not None:
+        stated: Lifetime | None = Lifetime(given.override, LifetimeSource.OVERRIDE_TTL)
+        directives = replace(directives, no_cache=False)
+    else:
+        expires = response.combined(b"expires") if targeted is None else None
+        stated = explicit_lifetime(directives, expires, date, received_at)
     if stated is None and method in _UNSAFE:
         return NotStorable.NO_LIFETIME
-    lifetime = stated or assigned_lifetime(
-        status, directives.public, response.combined(b"last-modified"), date, rules.ttl
+    lifetime = (
+        stated
+        or _given_lifetime(given)
+        or assigned_lifetime(
+            status, directives.public, response.combined(b"last-modified"), date, rules.ttl
+        )
     )
     age = initial_age(response, date, requested_at, received_at)
-    found = _describe(directives, lifetime or _NO_LIFETIME, age, date, response)
+    found = _describe(directives, lifetime or _NO_LIFETIME, age, date, response, given)
     if lifetime is None and not (directives.public or status in HEURISTICALLY_CACHEABLE):
         return _reason(found)  # RFC 9111 3 does not let it be stored, validator or not
     return (
@@ -154,6 +218,10 @@ def judge_storing(
         or _refused_by_validators(status, response, found, received_at)
         or _guarded(request, found)
     )
+
+
+def _given_lifetime(given: Lifetimes) -> Lifetime | None:
+    return None if given.ttl is None else Lifetime(given.ttl, LifetimeSource.ROUTE_TTL)
 
 
 def _refused_by_directives(directives: Directives, status: int) -> NotStorable | None:
@@ -200,7 +268,12 @@ def _refused_by_vary(response: FieldSection) -> NotStorable | None:
 
 
 def _describe(
-    directives: Directives, lifetime: Lifetime, age: int, date: int, response: FieldSection
+    directives: Directives,
+    lifetime: Lifetime,
+    age: int,
+    date: int,
+    response: FieldSection,
+    given: Lifetimes,
 ) -> Storable:
     never_stale = (
         directives.must_revalidate
@@ -208,7 +281,12 @@ def _describe(
         or directives.no_cache
         or directives.s_maxage is not None  # RFC 9111 5.2.2.10
     )
+    revalidating = directives.stale_while_revalidate
+    if revalidating is None:
+        revalidating = given.stale_while_revalidate
     if_error = directives.stale_if_error
+    if if_error is None:
+        if_error = given.stale_if_error
     excluded = unstored_fields(response.combined(b"connection"))
     if directives.private_fields or directives.no_cache_fields:
         excluded |= directives.private_fields | directives.no_cache_fields
@@ -219,7 +297,7 @@ def _describe(
         date,
         must_revalidate=never_stale,
         no_cache=directives.no_cache,
-        stale_while_revalidate=directives.stale_while_revalidate or 0,
+        stale_while_revalidate=revalidating or 0,
         stale_if_error=-1 if if_error is None else if_error,
         excluded=excluded,
     )

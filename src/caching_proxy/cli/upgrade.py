@@ -1,0 +1,138 @@
+"""Handing the listening sockets over: from a service manager, or to a new version of the program."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from caching_proxy.cli import notify
+from caching_proxy.proxy_server.listeners import SERVICE_MANAGER, Bound, Endpoint
+
+logger = logging.getLogger("caching_proxy")
+
+VARIABLE = "CACHING_PROXY_HERITAGE"
+"""A JSON object of descriptors, in the environment of the new process."""
+_FIRST_OF_SYSTEMD = 3  # sd_listen_fds(3)
+_READY = b"ready"
+
+
+@dataclass
+class Heritage:
+    """What this process was handed."""
+
+    bound: Bound = field(default_factory=dict)
+    admin: list[socket.socket] = field(default_factory=list)
+    _pipe: int | None = None
+
+    @classmethod
+    def take(cls) -> Heritage:
+        """What there is, once: it is gone from the environment afterwards."""
+        text = os.environ.pop(VARIABLE, "")
+        if text:
+            told = json.loads(text)
+            return cls(
+                {_endpoint(place): _slots(slots) for place, slots in told["bound"]},
+                [_adopted(number) for number in told["admin"]],
+                told["ready"],
+            )
+        number = int(os.environ.pop("LISTEN_FDS", "") or 0)
+        if os.environ.pop("LISTEN_PID", "") != str(os.getpid()) or number == 0:
+            return cls()
+        sockets = [_adopted(_FIRST_OF_SYSTEMD + at) for at in range(number)]
+        return cls({SERVICE_MANAGER: [sockets]})
+
+    def ready(self) -> None:
+        """Tell the process whose place this one takes that it may end."""
+        if self._pipe is not None:
+            notify.tell(f"MAINPID={os.getpid()}")
+            with contextlib.suppress(OSError):
+                os.write(self._pipe, _READY)
+            os.close(self._pipe)
+            self._pipe = None
+
+
+async def upgrade(bound: Bound, admin: Sequence[socket.socket], timeout: float) -> bool:
+    """Start the program that this process is anew, with these sockets; whether it is ready.
+
+    One that is not within `timeout` seconds is ended, and this one goes on.
+    """
+    reader, writer = os.pipe()
+    told = {
+        "bound": [
+            [list(endpoint), [[sock.fileno() for sock in slot] for slot in slots]]
+            for endpoint, slots in bound.items()
+        ],
+        "admin": [sock.fileno() for sock in admin],
+        "ready": writer,
+    }
+    descriptors = [sock.fileno() for slots in bound.values() for slot in slots for sock in slot]
+    try:
+        process = subprocess.Popen(
+            [sys.executable, *sys.orig_argv[1:]],
+            env={**os.environ, VARIABLE: json.dumps(told)},
+            pass_fds=[*descriptors, *told["admin"], writer],
+        )
+    except OSError as error:
+        logger.error("the new process cannot be started: %s: this one goes on", error)
+        os.close(reader)
+        return False
+    finally:
+        os.close(writer)
+    if await _said(reader, timeout) == _READY:
+        logger.info("process %d has taken over", process.pid)
+        return True
+    logger.error("the new process is not ready: this one goes on")
+    process.terminate()
+    await asyncio.to_thread(_reap, process)
+    return False
+
+
+async def _said(reader: int, timeout: float) -> bytes:
+    """What comes through a pipe within so many seconds."""
+    loop = asyncio.get_running_loop()
+    readable = asyncio.Event()
+    loop.add_reader(reader, readable.set)
+    try:
+        await asyncio.wait_for(readable.wait(), timeout)
+        return os.read(reader, len(_READY))
+    except (asyncio.TimeoutError, TimeoutError):
+        return b""
+    finally:
+        loop.remove_reader(reader)
+        os.close(reader)
+
+
+def _reap(process: subprocess.Popen[bytes]) -> None:
+    try:
+        process.wait(5)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _endpoint(place: list[object]) -> Endpoint:
+    hosts, port, paths, backlog = place
+    assert isinstance(hosts, list) and isinstance(paths, list)
+    assert isinstance(port, int) and isinstance(backlog, int)
+    found = Endpoint(tuple(hosts), port, tuple(paths), backlog)
+    return SERVICE_MANAGER if found == SERVICE_MANAGER else found
+
+
+def _slots(numbers: list[list[int]]) -> list[list[socket.socket]]:
+    return [[_adopted(number) for number in slot] for slot in numbers]
+
+
+def _adopted(number: int) -> socket.socket:
+    """The socket of a descriptor, which the processes started from here do not get."""
+    sock = socket.socket(fileno=number)
+    sock.setblocking(False)
+    sock.set_inheritable(False)
+    return sock

@@ -1,0 +1,29 @@
+"""A worker process: `python -m caching_proxy.cli.worker DESCRIPTOR`, started by its supervisor."""
+
+from __future__ import annotations
+
+import faulthandler
+import logging
+import signal
+import socket
+import sys
+
+from caching_proxy.cli import event_loop
+from caching_proxy.proxy_server.worker import Worker
+
+
+def main() -> None:
+    """Serve until the supervisor at the other end of the descriptor has enough, or is gone."""
+    faulthandler.enable()  # SIGABRT shows where one hangs
+    for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR2"):
+        signal.signal(getattr(signal, name), signal.SIG_IGN)  # the supervisor heeds them
+    logging.basicConfig(format="caching-proxy: %(levelname)s: %(message)s")
+    event_loop.run(_work(socket.socket(fileno=int(sys.argv[1]))))
+
+
+async def _work(sock: socket.socket) -> None:
+    await Worker(sock).run()
+
+
+if __name__ == "__main__":
+    main()

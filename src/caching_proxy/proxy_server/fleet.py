@@ -1,0 +1,86 @@
+"""What serves, be it one process or several: the same calls for both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from caching_proxy.configuration import Configuration
+from caching_proxy.proxy_server.listeners import Bound, Sockets, endpoints, of_worker
+from caching_proxy.proxy_server.proxy_server import ProxyServer
+
+
+class Receipt(NamedTuple):
+    """How many stored responses it was, and what there is to say of the workers that did it."""
+
+    number: int
+    workers: Mapping[str, Any] = {}
+
+
+class Fleet(Protocol):
+    """All that serves under one configuration."""
+
+    sockets: Sockets
+
+    async def take_over(self, configuration: Configuration) -> None:
+        """Go by this from now on, whole or not at all. Raises ListenError."""
+
+    async def stats(self) -> dict[str, Any]:
+        """Counters by name, of all workers together."""
+
+    async def clear(self) -> Receipt:
+        """Drop every stored response."""
+
+    async def purge(self, selection: Mapping[str, Any]) -> Receipt:
+        """Drop what `url`, `prefix`, `tags` or `group` names, or make it stale (`soft`)."""
+
+    async def explain(
+        self, method: str, url: str, fields: Sequence[Sequence[str]], content: bytes
+    ) -> dict[str, Any]:
+        """How a request would be answered now. Raises ValueError (one line)."""
+
+    async def drain(self, grace: float) -> None:
+        """Take nothing new, let exchanges end for at most `grace` seconds, close all."""
+
+
+class Alone:
+    """This process serves itself."""
+
+    def __init__(self, inherited: Bound | None = None) -> None:
+        self.sockets = Sockets(inherited)
+        self._server = ProxyServer()
+
+    async def take_over(self, configuration: Configuration) -> None:
+        """Go by this from now on, whole or not at all. Raises ListenError."""
+        bound = self.sockets.prepare(endpoints(configuration), 1)
+        try:
+            plan = self._server.prepare(configuration)
+        except BaseException:
+            self.sockets.discard(bound)
+            raise
+        self._server.commit(plan)
+        await self._server.listen(of_worker(bound, 0, 1), configuration.settings.backlog)
+        self.sockets.commit(bound)
+
+    async def stats(self) -> dict[str, Any]:
+        """Counters by name."""
+        return self._server.stats()
+
+    async def clear(self) -> Receipt:
+        """Drop every stored response."""
+        return Receipt(self._server.clear())
+
+    async def purge(self, selection: Mapping[str, Any]) -> Receipt:
+        """Drop what is selected, or make it stale."""
+        return Receipt(self._server.purge(**selection))
+
+    async def explain(
+        self, method: str, url: str, fields: Sequence[Sequence[str]], content: bytes
+    ) -> dict[str, Any]:
+        """How a request would be answered now. Raises ValueError (one line)."""
+        return self._server.explain(method, url, fields, content)
+
+    async def drain(self, grace: float) -> None:
+        """Take nothing new, let exchanges end for at most `grace` seconds, close all."""
+        self.sockets.close()
+        await self._server.drain(grace)

@@ -1,0 +1,339 @@
+"""The supervisor: keeps workers running, directs them, speaks for all of them.
+
+It serves nobody itself. It holds the listening sockets, so that connections wait for a worker that
+is being replaced.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import caching_proxy
+from caching_proxy.configuration import Configuration, Sources
+from caching_proxy.proxy_server.channel import CallFailed, Channel, ChannelClosed
+from caching_proxy.proxy_server.errors import ListenError
+from caching_proxy.proxy_server.fleet import Receipt
+from caching_proxy.proxy_server.listeners import Bound, Sockets, endpoints, of_worker
+from caching_proxy.proxy_server.worker import described
+
+logger = logging.getLogger("caching_proxy")
+
+STABLE = 10.0  # seconds after which a worker's end is no sign that it cannot start
+BACK_OFF = 0.25  # seconds before the second start in a row, then doubled ...
+BACK_OFF_MAX = 30.0  # ... up to this
+PINGS = 4  # in the time that a worker may be silent
+ABORT_TIME = 1.0  # seconds that a hung worker gets to show where it hangs
+EXIT_TIME = 5.0  # seconds that a drained worker gets to exit
+
+
+class _Worker:
+    """One worker process, as the supervisor sees it."""
+
+    def __init__(self, number: int, process: asyncio.subprocess.Process, channel: Channel) -> None:
+        self.number = number
+        self.process = process
+        self.channel = channel
+        self.ready = False
+
+    async def end(self) -> None:
+        """Let it exit; kill it where it does not."""
+        self.channel.close()
+        try:
+            await asyncio.wait_for(self.process.wait(), EXIT_TIME)
+        except (asyncio.TimeoutError, TimeoutError):
+            self.signal(signal.SIGKILL)
+            await self.process.wait()
+
+    def signal(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self.process.send_signal(number)
+
+
+class Supervisor:
+    """All workers of one proxy."""
+
+    def __init__(self, sources: Sources, inherited: Bound | None = None) -> None:
+        self.sockets = Sockets(inherited)
+        self._sources = sources
+        self._configuration: Configuration | None = None
+        self._workers: dict[int, _Worker] = {}
+        self._keepers: dict[int, asyncio.Task[None]] = {}
+        self._restarts = 0
+        self._ending = False
+        self._changing = asyncio.Lock()
+
+    # -- configurations
+
+    def bind(self, configuration: Configuration) -> None:
+        """Bind what the configuration listens on: before privileges are dropped. ListenError."""
+        wanted = endpoints(configuration)
+        self.sockets.commit(self.sockets.prepare(wanted, _number(configuration)))
+
+    async def take_over(self, configuration: Configuration) -> None:
+        """Go by this from now on, all workers or none. Raises ListenError."""
+        async with self._changing:
+            if self._configuration is None:
+                self._configuration = configuration
+                await self._start_all()
+                return
+            bound = self.sockets.prepare(endpoints(configuration), _number(configuration))
+            workers = [worker for worker in self._workers.values() if worker.ready]
+            try:
+                await self._prepare(workers, configuration)
+            except BaseException:
+                self.sockets.discard(bound)
+                raise
+            self._configuration = configuration
+            self.sockets.commit(bound)
+            kept = [worker for worker in workers if worker.number < self._wanted]
+            await asyncio.gather(*map(self._commit, kept))
+            await self._adjust_number()
+
+    async def _prepare(self, workers: Sequence[_Worker], configuration: Configuration) -> None:
+        """Have every worker make ready for it. Raises ListenError; then none has."""
+        told = self._told(configuration)
+        timeout = configuration.settings.start_timeout
+        calls = [worker.channel.call("prepare", told, (), timeout) for worker in workers]
+        results = await asyncio.gather(*calls, return_exceptions=True)
+        failures = [result for result in results if isinstance(result, CallFailed)]
+        if not failures:
+            return
+        for worker in workers:
+            with contextlib.suppress(ChannelClosed, CallFailed):
+                await worker.channel.call("discard", {}, (), timeout)
+        raise ListenError(str(failures[0]))
+
+    async def _commit(self, worker: _Worker) -> None:
+        """A worker that is gone meanwhile is replaced by one that begins with it."""
+        assert self._configuration is not None
+        sockets = of_worker(self.sockets.bound, worker.number, self._wanted)
+        timeout = self._configuration.settings.start_timeout
+        try:
+            await worker.channel.call("commit", {}, sockets, timeout)
+        except (ChannelClosed, CallFailed):
+            worker.signal(signal.SIGKILL)
+
+    async def _adjust_number(self) -> None:
+        for number in range(self._wanted):
+            if number not in self._keepers:
+                self._keepers[number] = asyncio.ensure_future(self._keep(number))
+        for number in [number for number in self._keepers if number >= self._wanted]:
+            worker = self._workers.get(number)
+            if worker is not None:
+                asyncio.ensure_future(self._retire(worker))
+
+    async def _retire(self, worker: _Worker) -> None:
+        assert self._configuration is not None
+        await self._drain_one(worker, self._configuration.settings.grace)
+        self._keepers.pop(worker.number, None)
+
+    @property
+    def _wanted(self) -> int:
+        assert self._configuration is not None
+        return _number(self._configuration)
+
+    def _told(self, configuration: Configuration) -> dict[str, Any]:
+        told = described(configuration, self._sources.given, self._sources.environment)
+        return {**told, "workers": _number(configuration)}
+
+    # -- keeping workers running
+
+    async def _start_all(self) -> None:
+        """Raises ListenError when a worker cannot start: nothing runs then."""
+        started = await asyncio.gather(
+            *[self._start(number) for number in range(self._wanted)], return_exceptions=True
+        )
+        failures = [failure for failure in started if isinstance(failure, BaseException)]
+        if failures:
+            raise ListenError(str(failures[0]) or "a worker ended while it started")
+        for number in range(self._wanted):
+            self._keepers[number] = asyncio.ensure_future(self._keep(number))
+
+    async def _keep(self, number: int) -> None:
+        """Replace the worker of this number whenever it ends."""
+        quick = 0
+        loop = asyncio.get_running_loop()
+        while not self._ending and number < self._wanted:
+            began = loop.time()
+            worker = self._workers.get(number)
+            if worker is None:
+                try:
+                    async with self._changing:
+                        worker = await self._start(number)
+                except (ChannelClosed, CallFailed, OSError) as error:
+                    logger.error("worker %d does not start: %s", number, error)
+            if worker is not None:
+                await self._watch(worker)
+            if self._ending or number >= self._wanted:
+                return
+            self._restarts += 1
+            quick = quick + 1 if loop.time() - began < STABLE else 0
+            if quick > 1:
+                await asyncio.sleep(min(BACK_OFF * 2 ** (quick - 2), BACK_OFF_MAX))
+
+    async def _start(self, number: int) -> _Worker:
+        """A worker that accepts connections. Raises ChannelClosed, CallFailed, OSError."""
+        assert self._configuration is not None
+        ours, theirs = socket.socketpair()
+        with theirs:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "caching_proxy.cli.worker", str(theirs.fileno())),
+                env=_environment(),
+                pass_fds=[theirs.fileno()],
+                stdin=asyncio.subprocess.DEVNULL,
+            )
+        worker = _Worker(number, process, Channel(ours, {"purge": self._purge_call}, lambda: None))
+        timeout = self._configuration.settings.start_timeout
+        try:
+            await worker.channel.call("prepare", self._told(self._configuration), (), timeout)
+            sockets = of_worker(self.sockets.bound, number, self._wanted)
+            await worker.channel.call("commit", {}, sockets, timeout)
+        except BaseException:
+            worker.signal(signal.SIGKILL)
+            await worker.end()
+            raise
+        worker.ready = True
+        self._workers[number] = worker
+        return worker
+
+    async def _watch(self, worker: _Worker) -> None:
+        """Return when it has ended, of itself or since it hung."""
+        pinging = asyncio.ensure_future(self._ping(worker))
+        status = await worker.process.wait()
+        pinging.cancel()
+        worker.channel.close()
+        if self._workers.get(worker.number) is worker:
+            del self._workers[worker.number]
+        if not self._ending and worker.number < self._wanted:
+            how = f"signal {-status}" if status < 0 else f"status {status}"
+            logger.error(
+                "worker %d (process %d) ended with %s: it is replaced",
+                *(worker.number, worker.process.pid, how),
+            )
+
+    async def _ping(self, worker: _Worker) -> None:
+        """End the worker once it has been silent for too long."""
+        assert self._configuration is not None
+        while True:
+            timeout = self._configuration.settings.worker_timeout
+            try:
+                await worker.channel.call("ping", {}, (), timeout)
+            except (ChannelClosed, CallFailed):
+                break
+            await asyncio.sleep(timeout / PINGS)
+        logger.error(
+            "worker %d (process %d) gives no sign of life: it is ended",
+            *(worker.number, worker.process.pid),
+        )
+        worker.signal(signal.SIGABRT)
+        await asyncio.sleep(ABORT_TIME)
+        worker.signal(signal.SIGKILL)
+
+    # -- what is asked of all
+
+    async def _ask_all(self, name: str, asked: Mapping[str, Any]) -> list[Any]:
+        """The answers of all workers; one that does not answer is ended, and forgets all it has."""
+        assert self._configuration is not None
+        timeout = self._configuration.settings.worker_timeout
+        workers = list(self._workers.values())
+        calls = [worker.channel.call(name, asked, (), timeout) for worker in workers]
+        results = await asyncio.gather(*calls, return_exceptions=True)
+        answers = []
+        for worker, result in zip(workers, results, strict=True):
+            if isinstance(result, ChannelClosed):
+                worker.signal(signal.SIGKILL)
+            elif isinstance(result, CallFailed):
+                raise ValueError(str(result))
+            elif isinstance(result, BaseException):
+                raise result
+            else:
+                answers.append(result)
+        return answers
+
+    async def stats(self) -> dict[str, Any]:
+        """The sums of all workers' counters."""
+        sums: dict[str, Any] = {}
+        answers = await self._ask_all("stats", {})
+        for answer in answers:
+            for name, value in answer.items():
+                sums[name] = sums.get(name, 0) + value
+        asked = sums.get("hits", 0) + sums.get("misses", 0)
+        sums["hit_ratio"] = round(sums["hits"] / asked, 4) if asked else 0.0
+        return {**sums, "workers": len(answers), "worker_restarts": self._restarts}
+
+    async def clear(self) -> Receipt:
+        """Drop every stored response of every worker."""
+        return _receipt(await self._ask_all("clear", {}))
+
+    async def purge(self, selection: Mapping[str, Any]) -> Receipt:
+        """Drop what is selected, or make it stale, in every worker."""
+        return _receipt(await self._ask_all("purge", selection))
+
+    async def _purge_call(
+        self, asked: dict[str, Any], sockets: list[socket.socket]
+    ) -> dict[str, Any]:
+        """A purge that came to one worker."""
+        receipt = await self.purge(asked)
+        return {"purged": receipt.number, **receipt.workers}
+
+    async def explain(
+        self, method: str, url: str, fields: Sequence[Sequence[str]], content: bytes
+    ) -> dict[str, Any]:
+        """How a request would be answered by a worker that has the answer stored, else by any."""
+        asked = {"method": method, "url": url, "fields": fields}
+        reports = await self._ask_all("explain", {**asked, "content": content.decode("latin-1")})
+        if not reports:
+            raise ValueError("no worker answers: try again")
+        report: dict[str, Any] = next((r for r in reports if "stored" in r), reports[0])
+        holding = sum("stored" in report for report in reports)
+        return {**report, "workers": f"stored in {holding} of {len(reports)}"}
+
+    # -- the end
+
+    async def drain(self, grace: float) -> None:
+        """Take nothing new, let exchanges end for at most `grace` seconds, close all."""
+        self._ending = True
+        self.sockets.close()
+        await asyncio.gather(
+            *[self._drain_one(worker, grace) for worker in list(self._workers.values())]
+        )
+        for keeper in self._keepers.values():
+            keeper.cancel()
+
+    async def _drain_one(self, worker: _Worker, grace: float) -> None:
+        with contextlib.suppress(ChannelClosed, CallFailed):
+            await worker.channel.call("drain", {"grace": grace}, (), grace + EXIT_TIME)
+        await worker.end()
+
+
+def _number(configuration: Configuration) -> int:
+    """How many workers a configuration wants."""
+    return configuration.settings.workers or available_cores()
+
+
+def available_cores() -> int:
+    """The cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _receipt(numbers: list[int]) -> Receipt:
+    return Receipt(sum(numbers), {"workers": len(numbers)})
+
+
+def _environment() -> dict[str, str]:
+    """Ours, with this package on the path wherever it was found."""
+    place = str(Path(caching_proxy.__file__).parent.parent)
+    inherited = os.environ.get("PYTHONPATH")
+    path = os.pathsep.join([place, inherited] if inherited else [place])
+    return {**os.environ, "PYTHONPATH": path}
