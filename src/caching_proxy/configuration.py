@@ -70,7 +70,8 @@ class Configuration:
     """All that a proxy is told; the processes of one proxy have the same.
 
     `routes` are tried in order; where there is a default origin the last one takes the rest.
-    `origins` are by name. `sources` tells who gave a setting of `settings`, by name.
+    `origins` are by name. `sources` tells who gave a setting, by its name and, in tables of the
+    file, by its path there (`routes[0].cache_ttl`).
     """
 
     settings: Settings
@@ -173,7 +174,7 @@ class _Reader:
             tuple(listeners),
             {name: origin for name, origin in origins.items() if origin is not None},
             tuple([route for route in routes if route is not None]),
-            {name: value.source for name, value in self._top.items()},
+            {name: value.source for name, value in self._top.items()} | self._in_tables(),
             self._file,
         )
 
@@ -198,6 +199,9 @@ class _Reader:
                 self._say(f"{self._label((name,))}: there is no such setting: {cure}")
                 continue
             yield name, Given(value, self._label((name,)), self._source((name,)))
+
+    def _in_tables(self) -> dict[str, str]:
+        return {_dotted(path): self._source(path) for path in self._lines if len(path) > 2}
 
     def _label(self, path: Place) -> str:
         """File, line and path, as far as the path is in the file."""

@@ -224,6 +224,18 @@ def _read_server(value: str | ServerAddress) -> ServerAddress:
     return value if isinstance(value, ServerAddress) else parse_server(value)
 
 
+def _show_server(server: ServerAddress) -> str:
+    host = f"[{server.host}]" if ":" in server.host else server.host
+    if server.scheme is not None:
+        port = "" if server.port is None else f":{server.port}"
+        return f"{server.scheme}://{host}{port} weight={server.weight}"
+    return (
+        f"{host}:{server.weight}"
+        if server.port is None
+        else f"{host}:{server.port}:{server.weight}"
+    )
+
+
 def _read_switch(value: bool) -> bool:
     if not isinstance(value, bool):
         raise ValueError(f"{value!r} is not a switch: use true or false")
@@ -376,7 +388,7 @@ PARAMETER = Kind(_read_parameter, "NAME")
 EXISTING_FILE = Kind(_read_existing_file, "FILE")
 LOG_FILE = Kind(_read_log_file, "FILE")
 SOCKET_PATH = Kind(_read_socket_path, "PATH")
-SERVER = Kind(_read_server, "SERVER")
+SERVER = Kind(_read_server, "SERVER", show=_show_server)
 LISTEN_ADDRESS = Kind(_read_listen_address, "ADDRESS")
 HOST_PATTERN = Kind(_read_host_pattern, "HOST")
 PATH_PREFIX = Kind(_read_path_prefix, "PATH")

@@ -6,6 +6,7 @@ from caching_proxy.cache_manager.cache_key cimport Variant, Variants
 from caching_proxy.cache_manager.coalescing cimport Coalescing
 from caching_proxy.cache_manager.entry cimport Entry
 from caching_proxy.cache_manager.fill cimport Budget
+from caching_proxy.cache_manager.generations cimport Generations
 from caching_proxy.cache_manager.memory_tier cimport MemoryTier
 from caching_proxy.http.fields cimport Fields
 
@@ -14,6 +15,7 @@ cdef class CacheManager:
     cdef dict variants                # what their keys have besides -> Variants
     cdef readonly Coalescing coalescing
     cdef readonly Budget bodies       # those under way that will be stored
+    cdef public Generations generations       # of several workers; None: this process is alone
     cdef dict searches                # site and path -> its NoVarySearch
 
     cdef Variants variants_for(self, bytes told)
@@ -21,6 +23,9 @@ cdef class CacheManager:
     cdef learn_search(self, bytes path, bytes value)
     cdef bytes sharing_key(self, bytes url, Variant variant, Fields request)
     cdef tuple tags_of(self, Fields response, tuple fields, bytes url, bytes site)
+    cdef int64_t generation_of(self, bytes url) except? -1
+    cdef bint is_current(self, Entry entry, bytes url) except -1
+    cdef drop_outdated(self, bytes url)
     cdef int64_t invalidate(self, bytes url) except -1
     cdef int64_t purge_indexed(self, list tags, bint soft) except -1
     cdef int64_t remove(self, list entries, bint soft) except -1

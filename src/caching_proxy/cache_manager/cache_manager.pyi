@@ -3,6 +3,7 @@ from collections.abc import Iterable, Set
 from caching_proxy.cache_manager.cache_key import Variants
 from caching_proxy.cache_manager.coalescing import Coalescing
 from caching_proxy.cache_manager.fill import Budget
+from caching_proxy.cache_manager.generations import Generations
 from caching_proxy.cache_manager.memory_tier import MemoryTier
 from caching_proxy.settings import Settings
 
@@ -10,6 +11,7 @@ class CacheManager:
     memory: MemoryTier
     coalescing: Coalescing
     bodies: Budget
+    generations: Generations | None
     def __init__(self, settings: Settings) -> None: ...
     def keep_variants(self, used: Set[Variants]) -> None: ...
     def resize(self, settings: Settings) -> None: ...

@@ -92,8 +92,26 @@ cdef class CacheManager:
 
     # -- purging; what fetches under way bring is outdated then as well
 
+    cdef int64_t generation_of(self, bytes url) except? -1:
+        """What an entry that is asked for now is to have."""
+        return 0 if self.generations is None else self.generations.of(whole_url(url))
+
+    cdef bint is_current(self, Entry entry, bytes url) except -1:
+        """Whether no worker has invalidated `url` (of a slice: the whole's) since `entry` was asked for."""
+        return self.generations is None or entry.generation == self.generations.of(url)
+
+    cdef drop_outdated(self, bytes url):
+        """Drop what other workers have invalidated."""
+        cdef Entry entry
+        if self.generations is not None:
+            for entry in self.memory.of_url(url):
+                if not self.is_current(entry, whole_url(url)):
+                    self.memory.drop([entry])
+
     cdef int64_t invalidate(self, bytes url) except -1:
-        """RFC 9111 4.4: drop all variants of a URL; how many there were."""
+        """RFC 9111 4.4: drop all variants of a URL, in all workers; how many there were here."""
+        if self.generations is not None:
+            self.generations.bump(url)
         return self.purge_url(url, False)
 
     cpdef int64_t purge_url(self, bytes url, bint soft) except -1:

@@ -33,6 +33,7 @@ cdef class Entry:
     cdef readonly int32_t stale_if_error              # seconds, -1 where the origin says nothing
     cdef readonly bint must_revalidate                # never to be served stale
     cdef readonly bint no_cache                       # to be validated before each use
+    cdef int64_t generation               # of its URL when it was asked for
     # its places in the memory tier
     cdef Entry sibling        # the next variant of the same URL
     cdef Entry newer

@@ -25,7 +25,8 @@ def ask(
         settings.admin_host, settings.admin_port, timeout=TIMEOUT
     )
     try:
-        connection.request(method, path, None if content is None else json.dumps(content))
+        body = None if content is None else json.dumps(content)
+        connection.request(method, path, body, _credentials(settings))
         response = connection.getresponse()
         status, body = response.status, response.read()
     except (OSError, http.client.HTTPException) as error:
@@ -40,7 +41,7 @@ def ask(
         answer = json.loads(body)
     except ValueError:
         answer = None
-    if status in (400, 413) and isinstance(answer, dict) and "error" in answer:
+    if status in (400, 401, 413) and isinstance(answer, dict) and "error" in answer:
         raise click.ClickException(str(answer["error"]))
     if status != 200 or not isinstance(answer, dict):
         raise click.ClickException(
@@ -48,6 +49,12 @@ def ask(
             " its port with --admin-port"
         )
     return answer
+
+
+def _credentials(settings: StoreSettings) -> dict[str, str]:
+    if settings.admin_token is None:
+        return {}
+    return {"Authorization": f"Bearer {settings.admin_token}"}
 
 
 def warn_about_redis(settings: StoreSettings) -> None:

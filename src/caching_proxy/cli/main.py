@@ -11,7 +11,10 @@ import click
 
 from caching_proxy import __version__
 
-_VERBS = ("start", "stats", "explain", "purge", "clear-cache", "demo")
+_VERBS = (
+    *("start", "stats", "explain", "purge", "clear-cache"),
+    *("check", "config", "reload", "demo"),
+)
 
 
 class _Commands(click.Group):

@@ -120,7 +120,7 @@ class _Proxy:
                 return
 
     async def _upgrade(self) -> bool:
-        """Start the program anew on these sockets; whether it is ready, so that this one may end."""
+        """Start the program anew on these sockets; whether it is ready and this one may end."""
         admin = self._control.sockets if self._control is not None else []
         async with self._changing:
             ready = await upgrade(

@@ -1,4 +1,4 @@
-"""Handing the listening sockets over: from a service manager, or to a new version of the program."""
+"""Listening sockets handed over: by a service manager, or to a new version of the program."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from caching_proxy.cli import notify
 from caching_proxy.proxy_server.listeners import SERVICE_MANAGER, Bound, Endpoint
@@ -65,7 +66,7 @@ async def upgrade(bound: Bound, admin: Sequence[socket.socket], timeout: float) 
     One that is not within `timeout` seconds is ended, and this one goes on.
     """
     reader, writer = os.pipe()
-    told = {
+    told: dict[str, Any] = {
         "bound": [
             [list(endpoint), [[sock.fileno() for sock in slot] for slot in slots]]
             for endpoint, slots in bound.items()
@@ -75,11 +76,7 @@ async def upgrade(bound: Bound, admin: Sequence[socket.socket], timeout: float) 
     }
     descriptors = [sock.fileno() for slots in bound.values() for slot in slots for sock in slot]
     try:
-        process = subprocess.Popen(
-            [sys.executable, *sys.orig_argv[1:]],
-            env={**os.environ, VARIABLE: json.dumps(told)},
-            pass_fds=[*descriptors, *told["admin"], writer],
-        )
+        process = await asyncio.to_thread(_start, told, [*descriptors, *told["admin"], writer])
     except OSError as error:
         logger.error("the new process cannot be started: %s: this one goes on", error)
         os.close(reader)
@@ -93,6 +90,15 @@ async def upgrade(bound: Bound, admin: Sequence[socket.socket], timeout: float) 
     process.terminate()
     await asyncio.to_thread(_reap, process)
     return False
+
+
+def _start(told: dict[str, Any], descriptors: list[int]) -> subprocess.Popen[bytes]:
+    """The command that started this process, once more."""
+    return subprocess.Popen(  # noqa: S603
+        [sys.executable, *sys.orig_argv[1:]],
+        env={**os.environ, VARIABLE: json.dumps(told)},
+        pass_fds=descriptors,
+    )
 
 
 async def _said(reader: int, timeout: float) -> bytes:

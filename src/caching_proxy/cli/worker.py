@@ -1,4 +1,9 @@
-"""A worker process: `python -m caching_proxy.cli.worker DESCRIPTOR`, started by its supervisor."""
+"""A worker process, started by its supervisor.
+
+    python -m caching_proxy.cli.worker CHANNEL SHARED
+
+Both are numbers of descriptors.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +23,12 @@ def main() -> None:
     for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR2"):
         signal.signal(getattr(signal, name), signal.SIG_IGN)  # the supervisor heeds them
     logging.basicConfig(format="caching-proxy: %(levelname)s: %(message)s")
-    event_loop.run(_work(socket.socket(fileno=int(sys.argv[1]))))
+    channel, shared = map(int, sys.argv[1:])
+    event_loop.run(_work(socket.socket(fileno=channel), shared))
 
 
-async def _work(sock: socket.socket) -> None:
-    await Worker(sock).run()
+async def _work(sock: socket.socket, shared: int) -> None:
+    await Worker(sock, shared).run()
 
 
 if __name__ == "__main__":

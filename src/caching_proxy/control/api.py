@@ -62,7 +62,8 @@ class Controlled(Protocol):
 
 
 class ControlApi:
-    """`GET /healthz` (503 while draining), `/stats`; `POST /clear`, `/purge`, `/explain`, `/reload`.
+    """`GET /healthz` (503 while draining) and `/stats`; `POST /clear`, `/purge`, `/explain`,
+    `/reload`.
 
     Every answer is JSON.
     """

@@ -39,6 +39,7 @@ cdef class Fetch(Receiver):
     cdef ResponseHead common          # the head as everybody but the asker gets it; None: the head itself
     cdef object storable              # rfc9111.Storable, or why not
     cdef tuple selecting              # what Vary adds to the key
+    cdef int64_t generation           # of the URL when it was asked for
     cdef int64_t requested_at
     cdef int64_t received_at
     # the answer
@@ -60,6 +61,7 @@ cdef class Fetch(Receiver):
     cdef bint is_futile(self) except -1
     cdef start_over(self)
     cdef judge(self)
+    cdef learn_search(self)
     cdef judge_tags(self)
     cdef tuple tags_of(self, Fields response)
     cdef judge_sharing(self)

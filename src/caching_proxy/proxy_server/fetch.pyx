@@ -71,6 +71,7 @@ cdef class Fetch(Receiver):
     async def run(self):
         """Bring the response; what went wrong is in `error`."""
         if self.stores:
+            self.generation = self.service.cache.generation_of(self.url)
             self.service.cache.coalescing.begin(self, self.leads())
         try:
             await self.exchange()
@@ -121,8 +122,8 @@ cdef class Fetch(Receiver):
         elif self.offered:
             lines = [(b"If-None-Match", b", ".join([(<Entry>entry).etag for entry in self.offered]))]
         more = b"".join([b"%b: %b\r\n" % line for line in lines])
-        return origin_head(self.route, self.service, self.request, self.target, self.host, self.variant, self.forwarding,
-                           without, more)
+        return origin_head(self.route, self.service, self.request, self.target, self.host, self.variant,
+                           self.forwarding, without, more)
 
     async def exchange(self):
         """Send the request and wait for the response's head; once more on a new connection if a kept one was stale."""
@@ -295,13 +296,20 @@ cdef class Fetch(Receiver):
             if isinstance(self.storable, Storable):
                 self.selecting = selecting_of(self.head.fields, self.request.fields)
                 if self.slice is None:
-                    self.url = self.route.learn_search(self.target, self.host, self.scheme,
-                                                         self.head.fields.joined(F_NO_VARY_SEARCH))
+                    self.learn_search()
                 if self.head.content_length <= self.route.max_object:
                     self.fill.hold(self.service.cache.bodies, self.route.max_object)
             elif self.outdates():
                 self.replace_selected()
         self.judge_sharing()
+
+    cdef learn_search(self):
+        """Take over what the response says of its query: its URL may have another form from now on."""
+        cdef bytes url = self.route.learn_search(self.target, self.host, self.scheme,
+                                                 self.head.fields.joined(F_NO_VARY_SEARCH))
+        if url != self.url:
+            self.url = url
+            self.generation = self.service.cache.generation_of(url)
 
     cdef judge_tags(self):
         """What cannot be found by all its tags is not stored: a purge would miss it."""
@@ -310,7 +318,8 @@ cdef class Fetch(Receiver):
             self.storable = NotStorable.TAGS
 
     cdef tuple tags_of(self, Fields response):
-        return self.service.cache.tags_of(response, self.route.tag_fields, self.url, self.route.site(self.host, self.scheme))
+        site = self.route.site(self.host, self.scheme)
+        return self.service.cache.tags_of(response, self.route.tag_fields, self.url, site)
 
     cdef judge_sharing(self):
         """Tell those who wait, and those to come, whether they may share it."""
@@ -336,7 +345,7 @@ cdef class Fetch(Receiver):
                            found.stale_while_revalidate) in UNASKED
 
     cdef bint answers_a_query(self) except -1:
-        """Whether a method that --cache-method names was a query: the origin states that its answer may be used again."""
+        """Whether a method that --cache-method names was a query: the origin states that its answer lasts."""
         found = judge_storing(self.request.method, NO_FIELDS, self.head.status, self.head.fields, self.route.rules,
                               self.requested_at, self.received_at)
         return isinstance(found, Storable) and not found.no_cache and found.age < found.lifetime
@@ -447,7 +456,7 @@ cdef class Fetch(Receiver):
             self.storable, self.tags))
 
     cdef Entry as_slice(self, bint follower):
-        """The slice that comes, to tell who asked (or a `follower`) of it and nothing more; None: something else comes."""
+        """The slice that comes, to tell who asked (or a `follower`) of it and nothing more; None: it is no slice."""
         if self.head.status != 206 or not isinstance(self.storable, Storable):
             return None
         told = parse_content_range(self.head.fields.joined(F_CONTENT_RANGE))
@@ -456,8 +465,10 @@ cdef class Fetch(Receiver):
 
     cdef Entry entry(self, ResponseHead head, Variant variant, tuple selecting, bytes body, tuple parts,
                      int64_t length, object storable, tuple tags):
-        return stored_entry(self.route, self.service, self.url, variant, selecting, self.key, head, body, parts, length,
-                            storable, self.received_at, tags)
+        cdef Entry entry = stored_entry(self.route, self.service, self.url, variant, selecting, self.key, head, body,
+                                        parts, length, storable, self.received_at, tags)
+        entry.generation = self.generation
+        return entry
 
     cdef settle(self):
         """Give back what was reserved and let go of everything."""

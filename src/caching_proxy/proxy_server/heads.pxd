@@ -19,15 +19,16 @@ cdef bytes origin_head(Route route, Service service, RequestHead request, bytes 
                        bytes forwarding, uint64_t without, bytes more)
 cdef bytes client_head(Route route, Service service, ResponseHead response, bytes key, bytes fate, int64_t length,
                        bint chunked, bint unchanged, int64_t told_age, object excluded, bytes connection)
-cdef Entry stored_entry(Route route, Service service, bytes url, Variant variant, tuple selecting, bytes key, ResponseHead response,
-                        bytes body, tuple parts, int64_t length, object storable, int64_t received_at, tuple tags)
+cdef Entry stored_entry(Route route, Service service, bytes url, Variant variant, tuple selecting, bytes key,
+                        ResponseHead response, bytes body, tuple parts, int64_t length, object storable,
+                        int64_t received_at, tuple tags)
 cdef ResponseHead stored_head(Entry entry)
 cdef ResponseHead rebuilt_head(Entry entry, list lines, int64_t length)
 cdef list origin_lines(Entry entry)
 cdef bytes hit_head(Route route, Service service, Entry entry, int64_t now, bint not_modified, bytes fate, bytes detail,
                     bytes connection)
-cdef bytes partial_head(Route route, Service service, Entry entry, int64_t now, list lines, int64_t length, bytes fate, bytes detail,
-                        bytes connection)
+cdef bytes partial_head(Route route, Service service, Entry entry, int64_t now, list lines, int64_t length,
+                        bytes fate, bytes detail, bytes connection)
 cdef const char* key_of(Entry entry) noexcept
 cdef list metadata(Entry entry)
 cdef list hit_message(Route route, Service service, Entry entry, int64_t now, bint not_modified, bint is_head)

@@ -166,8 +166,8 @@ cdef bytes client_head(Route route, Service service, ResponseHead response, byte
     """The head of a response that comes from the origin, for the client.
 
     `key` is None where the method is not cacheable; `fate` is what Cache-Status says behind the name; `length` below 0:
-    no Content-Length; `unchanged`: as 304; `told_age` (seconds) goes in place of the origin's Age where it is not below 0;
-    `excluded` are names of fields that are not for this client; `connection` is a whole line or empty.
+    no Content-Length; `unchanged`: as 304; `told_age` (seconds) goes in place of the origin's Age, unless it is below
+    0; `excluded` are names of fields that are not for this client; `connection` is a whole line or empty.
     """
     cdef Wire wire = service.wire
     cdef bytes age = response.fields.first(F_AGE)
@@ -213,8 +213,9 @@ cdef int put_key(Wire wire, const char* key) except -1:
     return wire.put(b'"', 1)
 
 
-cdef Entry stored_entry(Route route, Service service, bytes url, Variant variant, tuple selecting, bytes key, ResponseHead response,
-                        bytes body, tuple parts, int64_t length, object storable, int64_t received_at, tuple tags):
+cdef Entry stored_entry(Route route, Service service, bytes url, Variant variant, tuple selecting, bytes key,
+                        ResponseHead response, bytes body, tuple parts, int64_t length, object storable,
+                        int64_t received_at, tuple tags):
     """The response as it is stored, found `storable` (rfc9111): whole with a `body`, else with `parts` of one.
 
     Its head is that of the whole of `length` octets, and has the representation metadata first, so that a 304 is its
@@ -319,8 +320,8 @@ cdef bytes hit_head(Route route, Service service, Entry entry, int64_t now, bint
     return service.wire.take()
 
 
-cdef bytes partial_head(Route route, Service service, Entry entry, int64_t now, list lines, int64_t length, bytes fate, bytes detail,
-                        bytes connection):
+cdef bytes partial_head(Route route, Service service, Entry entry, int64_t now, list lines, int64_t length,
+                        bytes fate, bytes detail, bytes connection):
     """The head of a 206 from the store; `lines` are the metadata of its content, which has `length` octets."""
     cdef Wire wire = service.wire
     cdef bytes shown

@@ -212,6 +212,8 @@ cdef class ClientConnection(Client):
         entry = service.cache.memory.find(url, variant)
         if entry is None or now >= entry.fresh_until or entry.no_cache or entry.body is None:
             return None
+        if not service.cache.is_current(entry, url):
+            return None
         if entry.selecting is not None and not surely_selected(entry, text, scan):
             return None
         if scan.seen & CONDITIONS:

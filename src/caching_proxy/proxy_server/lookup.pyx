@@ -100,6 +100,7 @@ cdef find_stored(Exchange x):
         return
     if x.route.obeys_clients and (fields.has(F_CACHE_CONTROL) or fields.has(F_PRAGMA)):
         x.wanted = request_directives(fields)
+    x.service.cache.drop_outdated(x.url)
     entry = x.service.cache.memory.select(x.url, x.variant, fields)
     if entry is None and x.variant.accept_language is not None:
         entry = chosen_by_language(x)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from caching_proxy.cache_manager.generations import Generations
 from caching_proxy.configuration import DEFAULT, Configuration
 from caching_proxy.http.problems import RequestRefused
 from caching_proxy.http.target import split_absolute
@@ -67,6 +68,8 @@ class ProxyServer:
         self._servers: dict[int, tuple[socket.socket, asyncio.Server]] = {}  # by inode
         self._sweeping: asyncio.TimerHandle | None = None
         self._log: AccessLog | None = None
+        self.generations: Generations | None = None
+        """What all workers share; None: this process serves alone."""
         self.relay: Relay | None = None
         """Carries out a purge that a client asks for, in all workers; None: here alone."""
 
@@ -76,6 +79,7 @@ class ProxyServer:
         """All that it takes to go by this. Raises ListenError; then nothing has changed."""
         service = self._service or Service(configuration.settings)
         service.relay = self.relay
+        service.cache.generations = self.generations
         self._service = service
         try:
             upstreams = {
@@ -224,13 +228,16 @@ class ProxyServer:
         prefix: str | None = None,
         tags: Sequence[str] = (),
         group: str | None = None,
+        site: str | None = None,
         soft: bool = False,
     ) -> int:
         """Drop what one of these names, or make it stale (`soft`); how many responses it was.
 
         `url` and `prefix` are a path with its query, or an absolute URL.
         """
-        return self._running.purge(url=url, prefix=prefix, tags=tags, group=group, soft=soft)
+        return self._running.purge(
+            url=url, prefix=prefix, tags=tags, group=group, site=site, soft=soft
+        )
 
     @property
     def _running(self) -> Service:

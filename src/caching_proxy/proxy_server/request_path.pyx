@@ -7,7 +7,7 @@ admit -> find_key -> find_stored (lookup.pyx) -> find_fetch (fetching.pyx; fetch
 import json
 
 from cpython.bytes cimport PyBytes_GET_SIZE
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport uint64_t
 
 from caching_proxy.http.fields cimport (
     F_FORWARDED, F_VIA, F_X_FORWARDED_FOR, F_X_FORWARDED_HOST, F_X_FORWARDED_PROTO, Fields, bit,
@@ -250,7 +250,10 @@ cdef invalidate(Exchange x):
         for url in x.route.urls(target, x.host, x.scheme):
             service.cache.invalidate(url)
     for group in invalidated_groups(response):
-        service.cache.purge_group(x.route.site(x.host, x.scheme), group, False)
+        site = x.route.site(x.host, x.scheme)
+        service.cache.purge_group(site, group, False)
+        if service.relay is not None:
+            service.relay({"group": group.decode("latin-1"), "site": site.decode("latin-1")}, ignore)
 
 
 cdef invalidate_unheard(Exchange x):
@@ -258,6 +261,10 @@ cdef invalidate_unheard(Exchange x):
     if x.request.method not in SAFE_METHODS:
         for url in x.route.urls(x.target, x.host, x.scheme):
             x.service.cache.invalidate(url)
+
+
+def ignore(receipt):
+    """Nobody waits for the receipt."""
 
 
 cdef own_origins(Exchange x):

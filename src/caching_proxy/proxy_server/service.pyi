@@ -35,5 +35,6 @@ class Service:
         prefix: str | None = None,
         tags: Sequence[str] = (),
         group: str | None = None,
+        site: str | None = None,
         soft: bool = False,
     ) -> int: ...

@@ -159,11 +159,12 @@ cdef class Service:
         """Drop every stored response; how many there were. What fetches under way bring is not stored either."""
         return self.cache.clear()
 
-    def purge(self, *, url=None, prefix=None, tags=(), group=None, soft=False):
+    def purge(self, *, url=None, prefix=None, tags=(), group=None, site=None, soft=False):
         """Drop, or make stale (`soft`), what one of these names; how many stored responses it was.
 
         `url` and `prefix` are a target as clients send it, or an absolute URL, whose authority counts where the
-        client's is in the key. What fetches under way bring of it is not stored.
+        client's is in the key; a `group` without a `site` is that of every site. What fetches under way bring of it is
+        not stored.
         """
         cdef int64_t number = 0
         if tags:
@@ -174,7 +175,9 @@ cdef class Service:
         if prefix is not None:
             host, target = located(prefix.encode("latin-1"))
             return self.purge_prefix(target, host, soft)
-        number = self.cache.purge_group_anywhere(group.encode(), soft)
+        if site is not None:
+            return self.cache.purge_group(site.encode("latin-1"), group.encode("latin-1"), soft)
+        number = self.cache.purge_group_anywhere(group.encode("latin-1"), soft)
         self.purged += number
         return number
 

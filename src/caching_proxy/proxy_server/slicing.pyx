@@ -94,7 +94,10 @@ async def answer_slices(Exchange x):
 
 cdef Entry stored_slice(Exchange x, Slices s):
     """The slice that is needed next, where it is stored fresh."""
-    cdef Entry entry = x.service.cache.memory.select(slice_url(x.url, s.at // s.size), x.variant, x.request.fields)
+    cdef Entry entry
+    cdef bytes url = slice_url(x.url, s.at // s.size)
+    x.service.cache.drop_outdated(url)
+    entry = x.service.cache.memory.select(url, x.variant, x.request.fields)
     x.entry = entry
     s.stored = entry is not None and judged(entry, x.wanted) is FRESH
     if not s.stored:

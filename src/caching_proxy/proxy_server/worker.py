@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
+from caching_proxy.cache_manager.generations import Generations
 from caching_proxy.configuration import Configuration, ConfigurationFile, configure
 from caching_proxy.declared import SettingsError
 from caching_proxy.proxy_server.channel import CallFailed, Channel, ChannelClosed
@@ -20,8 +21,10 @@ logger = logging.getLogger("caching_proxy")
 class Worker:
     """Does what the supervisor calls for, until that is gone."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, shared: int) -> None:
+        """`sock` is the channel, `shared` the descriptor of the Generations."""
         self._server = ProxyServer()
+        self._server.generations = Generations(shared)
         self._server.relay = self._relay
         self._plan: Plan | None = None
         self._grace = 0.0

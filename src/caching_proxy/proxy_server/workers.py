@@ -10,14 +10,17 @@ import asyncio
 import contextlib
 import logging
 import os
+import secrets
 import signal
 import socket
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import caching_proxy
+from caching_proxy.cache_manager.generations import SIZE
 from caching_proxy.configuration import Configuration, Sources
 from caching_proxy.proxy_server.channel import CallFailed, Channel, ChannelClosed
 from caching_proxy.proxy_server.errors import ListenError
@@ -67,8 +70,12 @@ class Supervisor:
         self._configuration: Configuration | None = None
         self._workers: dict[int, _Worker] = {}
         self._keepers: dict[int, asyncio.Task[None]] = {}
+        self._retiring: set[asyncio.Task[None]] = set()
         self._restarts = 0
         self._ending = False
+        self._environment = _environment()
+        self._shared = tempfile.TemporaryFile()  # noqa: SIM115 - closed by drain
+        self._shared.truncate(SIZE)
         self._changing = asyncio.Lock()
 
     # -- configurations
@@ -129,7 +136,8 @@ class Supervisor:
         for number in [number for number in self._keepers if number >= self._wanted]:
             worker = self._workers.get(number)
             if worker is not None:
-                asyncio.ensure_future(self._retire(worker))
+                self._retiring.add(task := asyncio.ensure_future(self._retire(worker)))
+                task.add_done_callback(self._retiring.discard)
 
     async def _retire(self, worker: _Worker) -> None:
         assert self._configuration is not None
@@ -185,10 +193,12 @@ class Supervisor:
         assert self._configuration is not None
         ours, theirs = socket.socketpair()
         with theirs:
+            descriptors = [theirs.fileno(), self._shared.fileno()]
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "caching_proxy.cli.worker", str(theirs.fileno())),
-                env=_environment(),
-                pass_fds=[theirs.fileno()],
+                *(sys.executable, "-m", "caching_proxy.cli.worker"),
+                *map(str, descriptors),
+                env=self._environment,
+                pass_fds=descriptors,
                 stdin=asyncio.subprocess.DEVNULL,
             )
         worker = _Worker(number, process, Channel(ours, {"purge": self._purge_call}, lambda: None))
@@ -308,6 +318,7 @@ class Supervisor:
         )
         for keeper in self._keepers.values():
             keeper.cancel()
+        self._shared.close()
 
     async def _drain_one(self, worker: _Worker, grace: float) -> None:
         with contextlib.suppress(ChannelClosed, CallFailed):
@@ -336,4 +347,5 @@ def _environment() -> dict[str, str]:
     place = str(Path(caching_proxy.__file__).parent.parent)
     inherited = os.environ.get("PYTHONPATH")
     path = os.pathsep.join([place, inherited] if inherited else [place])
-    return {**os.environ, "PYTHONPATH": path}
+    seed = str(secrets.randbelow(1 << 32))  # Generations: all workers hash alike
+    return {**os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": seed}
