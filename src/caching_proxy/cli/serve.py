@@ -13,11 +13,12 @@ from typing import Any
 import click
 
 from caching_proxy import __version__
-from caching_proxy.cli import event_loop, notify, privileges
+from caching_proxy.cli import event_loop, notify
 from caching_proxy.cli.upgrade import Heritage, upgrade
 from caching_proxy.configuration import DEFAULT, Configuration, Sources
 from caching_proxy.control.api import ControlApi
 from caching_proxy.declared import SettingsError
+from caching_proxy.proxy_server import privileges
 from caching_proxy.proxy_server.errors import ListenError
 from caching_proxy.proxy_server.fleet import Alone, Fleet
 from caching_proxy.proxy_server.workers import Supervisor
@@ -90,14 +91,9 @@ class _Proxy:
 
     async def _start(self) -> None:
         settings = self._configuration.settings
-        if isinstance(self._fleet, Supervisor):
-            self._fleet.bind(self._configuration)
-            self._control = await self._new_control(settings, self._heritage)
-            privileges.drop(settings.user)
-            await self._fleet.take_over(self._configuration)
-        else:
-            await self._fleet.take_over(self._configuration)
-            self._control = await self._new_control(settings, self._heritage)
+        await self._fleet.take_over(self._configuration)
+        self._control = await self._new_control(settings, self._heritage)
+        if isinstance(self._fleet, Alone):  # a supervisor needs its rights to start workers anew
             privileges.drop(settings.user)
 
     async def _new_control(

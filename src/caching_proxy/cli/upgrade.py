@@ -85,6 +85,7 @@ async def upgrade(bound: Bound, admin: Sequence[socket.socket], timeout: float) 
         os.close(writer)
     if await _said(reader, timeout) == _READY:
         logger.info("process %d has taken over", process.pid)
+        process.returncode = 0  # it outlives this process: nobody waits for it
         return True
     logger.error("the new process is not ready: this one goes on")
     process.terminate()

@@ -50,15 +50,16 @@ class FieldChanges:
     def stored_head(self, head: bytes, validation: int) -> tuple[bytes, int]:
         """A stored head (status line, lines that describe the content, other lines), changed.
 
-        `validation` is where the other lines begin, before and after. The head's last line has no
-        value and no end yet.
+        `validation` is where the other lines begin, before and after; our own begin with Via. The
+        head's last line has no value and no end yet.
         """
         changed = self._heads.get(head)
         if changed is None:
             if len(self._heads) >= REMEMBERED:
                 self._heads.clear()
             first, rest = self._kept(head[:validation]), self._kept(head[validation:])
-            changed = first + self._text + rest, len(first)
+            at = rest.rindex(b"Via: ")  # ours, which stands behind what came
+            changed = first + rest[:at] + self._text + rest[at:], len(first)
             self._heads[head] = changed
         return changed
 

@@ -64,6 +64,10 @@ class AccessLog:
                 self._out.write(text)
                 self._out.flush()
 
+    def fileno(self) -> int:
+        """The descriptor of the file."""
+        return self._out.fileno()
+
     def close(self) -> None:
         """Write the rest."""
         self.flush()

@@ -15,7 +15,7 @@ from caching_proxy.cache_manager.generations import Generations
 from caching_proxy.configuration import DEFAULT, Configuration
 from caching_proxy.http.problems import RequestRefused
 from caching_proxy.http.target import split_absolute
-from caching_proxy.proxy_server import http1
+from caching_proxy.proxy_server import http1, privileges
 from caching_proxy.proxy_server.access_log import AccessLog
 from caching_proxy.proxy_server.dialer import Dialer, Resolve, origin_tls, resolve
 from caching_proxy.proxy_server.errors import ListenError
@@ -250,7 +250,12 @@ def _open_log(settings: Settings) -> AccessLog | None:
     if not settings.access_log:
         return None
     try:
-        return AccessLog(settings.access_log)
+        log = AccessLog(settings.access_log)
+        if settings.user is not None and settings.access_log != "-":
+            privileges.own(log.fileno(), settings.user)
+        return log
+    except privileges.PrivilegesError as error:
+        raise ValueError(str(error)) from None
     except OSError as error:
         raise ValueError(
             f"--access-log {settings.access_log}: {error.strerror}: choose another file"

@@ -11,8 +11,10 @@ from typing import Any
 from caching_proxy.cache_manager.generations import Generations
 from caching_proxy.configuration import Configuration, ConfigurationFile, configure
 from caching_proxy.declared import SettingsError
+from caching_proxy.proxy_server import privileges
 from caching_proxy.proxy_server.channel import CallFailed, Channel, ChannelClosed
 from caching_proxy.proxy_server.errors import ListenError
+from caching_proxy.proxy_server.privileges import PrivilegesError
 from caching_proxy.proxy_server.proxy_server import Plan, ProxyServer
 
 logger = logging.getLogger("caching_proxy")
@@ -68,6 +70,10 @@ class Worker:
         assert self._plan is not None
         settings = self._plan.configuration.settings
         self._server.commit(self._plan)
+        try:
+            privileges.drop(settings.user)
+        except PrivilegesError as error:
+            raise CallFailed(str(error)) from None
         self._plan = None
         self._grace = settings.grace
         await self._server.listen(sockets, settings.backlog)

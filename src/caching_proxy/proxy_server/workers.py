@@ -80,15 +80,12 @@ class Supervisor:
 
     # -- configurations
 
-    def bind(self, configuration: Configuration) -> None:
-        """Bind what the configuration listens on: before privileges are dropped. ListenError."""
-        wanted = endpoints(configuration)
-        self.sockets.commit(self.sockets.prepare(wanted, _number(configuration)))
-
     async def take_over(self, configuration: Configuration) -> None:
         """Go by this from now on, all workers or none. Raises ListenError."""
         async with self._changing:
             if self._configuration is None:
+                wanted = endpoints(configuration)
+                self.sockets.commit(self.sockets.prepare(wanted, _number(configuration)))
                 self._configuration = configuration
                 await self._start_all()
                 return

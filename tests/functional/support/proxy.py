@@ -36,22 +36,29 @@ class ProxyProcess:
         host: str = "127.0.0.1",
         descriptors: int | None = None,
         clock: Clock | None = None,
+        more: Mapping[str, str] | None = None,
     ) -> None:
-        """Listens on `host`, or on every interface where that is ""; `descriptors` is a limit."""
+        """Listens on `host`, or on every interface where that is "".
+
+        `descriptors` is a limit, `more` are variables of the environment.
+        """
         self.origin = origin
         self.output: list[str] = []
         """Lines on standard output so far; the first is the banner."""
         self._killed = False
         grace = [] if "--grace" in options else ["--grace", "2"]
-        command = [sys.executable, "-m", "caching_proxy", "start", "--origin", origin]
-        command += ["--host", host] if host else []
-        command += ["--port", "0", "--admin-port", "0", *grace, *options]
+        command = self.command(origin)
+        if "--no-host" in options:  # the configuration file tells where to listen
+            options = tuple(option for option in options if option != "--no-host")
+        else:
+            command += [*(["--host", host] if host else []), "--port", "0"]
+        command += ["--admin-port", "0", *grace, *options]
         if descriptors is not None:
             command = ["sh", "-c", f'ulimit -n {descriptors} && exec "$@"', "sh", *command]
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
-        environment = {**_environment(), **(clock.environment if clock else {})}
+        variables = {**environment(), **(clock.environment if clock else {}), **(more or {})}
         self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=self._errors, text=True, env=environment
+            command, stdout=subprocess.PIPE, stderr=self._errors, text=True, env=variables
         )
         self._reader = threading.Thread(target=self._read_output, name="proxy output")
         self._reader.start()
@@ -64,6 +71,12 @@ class ProxyProcess:
         shown = f"[{host}]" if ":" in host else self.address[0]
         self.authority = f"{shown}:{self.port}"
         self.url = f"http://{self.authority}"
+
+    @staticmethod
+    def command(origin: str) -> list[str]:
+        """The command line, without further options."""
+        named = ["--origin", origin] if origin else []
+        return [sys.executable, "-m", "caching_proxy", "start", *named]
 
     def client(self, **options: Any) -> RawClient:
         """A new connection to the proxy."""
@@ -113,6 +126,11 @@ class ProxyProcess:
     def terminate(self) -> None:
         """Send SIGTERM and return at once."""
         self.process.send_signal(signal.SIGTERM)
+
+    def errors(self) -> str:
+        """What it has written to standard error so far."""
+        size = os.fstat(self._errors.fileno()).st_size
+        return os.pread(self._errors.fileno(), size, 0).decode()  # the offset is the proxy's too
 
     def wait(self) -> int:
         """The exit status, once the process has ended."""
@@ -166,18 +184,19 @@ class ProxyProcess:
         assert banner is not None, f"no banner; the proxy printed: {self.kill()}"
         admin = _ADMIN.search(banner)
         assert admin is not None
-        ours = _URL.search(banner.replace(self.origin, "").replace(admin[0], ""))
+        banner = re.sub(r"; origin [^;]*", "", banner)
+        ours = _URL.search(banner.replace(admin[0], ""))
         assert ours is not None, f"no address of the proxy in the banner: {banner}"
         return int(ours[1]), int(admin[1])
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """Ours, with the package under test on the path and none of the proxy's own variables."""
-    environment = {k: v for k, v in os.environ.items() if k not in _OWN_VARIABLES}
-    environment.update(PYTHONFAULTHANDLER="1", PYTHONWARNINGS="error")
+    found = {k: v for k, v in os.environ.items() if k not in _OWN_VARIABLES}
+    found.update(PYTHONFAULTHANDLER="1", PYTHONWARNINGS="error")
     spec = importlib.util.find_spec("caching_proxy")
     assert spec is not None and spec.origin is not None, "caching_proxy is not importable"
     package = str(Path(spec.origin).parent.parent)
-    inherited = environment.get("PYTHONPATH")
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [package, inherited]))
-    return environment
+    inherited = found.get("PYTHONPATH")
+    found["PYTHONPATH"] = os.pathsep.join(filter(None, [package, inherited]))
+    return found

@@ -29,6 +29,13 @@ def drop(user: str | None) -> None:
         ) from None
 
 
+def own(descriptor: int, user: str) -> None:
+    """Give a file to the user that this process will become. Raises PrivilegesError, OSError."""
+    if sys.platform != "win32" and os.geteuid() == 0:
+        uid, gid, _ = _find(user)
+        os.fchown(descriptor, uid, gid)
+
+
 def _find(user: str) -> tuple[int, int, str]:
     """User and group id, and the user's name."""
     import grp

@@ -1,0 +1,200 @@
+"""A new configuration is taken over whole or not at all, without dropping a connection."""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from .support.configured import NOT_TAKEN_OVER, TAKEN_OVER, Configured
+from .support.proxy import ProxyProcess, environment
+from .support.raw_client import RawClient
+from .support.scripted_origin import ScriptedOrigin, answer, fresh
+from .support.stand import StartOrigin, StartProxy
+from .support.waiting import wait_until
+
+Configure = Callable[..., Configured]
+WORKERS = pytest.mark.parametrize("workers", ["1", "2"])
+
+
+@pytest.fixture
+def configure(start_proxy: StartProxy, tmp_path: Path) -> Configure:
+    def start(text: str, *options: str) -> Configured:
+        return Configured(start_proxy, tmp_path, text, *options)
+
+    return start
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+@WORKERS
+def test_connections_and_what_is_stored_stay(
+    configure: Configure, origin: ScriptedOrigin, workers: str
+) -> None:
+    shown = 'response_headers = { set = { "X-Version" = "%d" } }'
+    text = f'origin = "{origin.url}"\n[[routes]]\n{shown}\n'
+    origin.on("/stays", fresh(b"stored"))
+    configured = configure(text % 1, "--workers", workers)
+    with configured.proxy.client() as client:
+        assert client.get("/stays").fields["x-version"] == "1"
+        for version in (2, 3):
+            configured.reload(text % version)
+            response = client.get("/stays")
+            assert (response.cache, response.fields["x-version"]) == ("HIT", str(version))
+    assert len(origin.seen("/stays")) == 1
+    assert configured.proxy.stats()["connections_accepted"] >= 1
+
+
+@WORKERS
+def test_an_exchange_under_way_ends_by_what_it_began_with(
+    configure: Configure, start_origin: StartOrigin, workers: str
+) -> None:
+    """Its origin is gone from the configuration meanwhile."""
+    old, new = start_origin(), start_origin()
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n"
+    old.on("/moved", lambda exchange: exchange.send(head + b"first"))
+    new.on("/moved", answer("200 OK", {}, b"the new one"))
+    configured = configure(f'origin = "{old.url}"', "--workers", workers)
+    with configured.proxy.client() as client:
+        client.send(client.head("GET", "/moved"))
+        wait_until(lambda: old.seen("/moved"), "the old origin to be asked")
+        configured.reload(f'origin = "{new.url}"')
+        assert configured.proxy.get("/moved", {"Cache-Control": "no-store"}).body == b"the new one"
+        old.served_on[-1].sock.sendall(b"-last")
+        assert client.response().body == b"first-last"
+        assert client.get("/other").status == 200
+    old.served_on[-1].wait_closed()
+    assert new.seen("/other")
+
+
+@WORKERS
+def test_a_wrong_one_changes_nothing_and_is_told(
+    configure: Configure, origin: ScriptedOrigin, workers: str
+) -> None:
+    right = f'origin = "{origin.url}"\ncache_ttl = "5m"\n'
+    configured = configure(right, "--workers", workers)
+    configured.write(right + 'strateg = "random"\n[[routes]]\npath = "no"\n')
+    configured.signal(NOT_TAKEN_OVER)
+    errors = configured.proxy.errors()
+    assert f"{configured.file}:3: strateg: there is no such setting: did you mean" in errors
+    assert f"{configured.file}:5: routes[0].path: 'no' is not a path" in errors
+    status, told = configured.post("/reload")
+    assert status == 400 and "did you mean `strategy`?" in str(told["error"])
+    assert configured.proxy.get("/").status == 200
+
+
+@WORKERS
+def test_an_address_that_cannot_be_had_changes_nothing(
+    configure: Configure, origin: ScriptedOrigin, workers: str
+) -> None:
+    """What else the configuration says is not taken over either."""
+    text = f'origin = "{origin.url}"\nname = "%s"\n[[listeners]]\naddress = "127.0.0.1:{{port}}"\n'
+    port = free_port()
+    configured = configure((text % "one").format(port=port), "--workers", workers, "--no-host")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        other = f'[[listeners]]\naddress = "127.0.0.1:{taken.getsockname()[1]}"\n'
+        configured.write((text % "two").format(port=port) + other)
+        configured.signal(NOT_TAKEN_OVER)
+        assert "is in use" in configured.proxy.errors()
+    with RawClient(("127.0.0.1", port)) as client:
+        assert "one" in client.get("/").fields["via"]
+
+
+@WORKERS
+def test_listeners_come_and_go(configure: Configure, origin: ScriptedOrigin, workers: str) -> None:
+    first, second = free_port(), free_port()
+    text = f'origin = "{origin.url}"\n[[listeners]]\naddress = "127.0.0.1:%d"\n'
+    configured = configure(text % first, "--workers", workers, "--no-host")
+    with RawClient(("127.0.0.1", first)) as kept:
+        assert kept.get("/").status == 200
+        configured.reload(text % second)
+        assert kept.get("/").status == 200, "what is open stays open"
+        with RawClient(("127.0.0.1", second)) as client:
+            assert client.get("/").status == 200
+        with pytest.raises(ConnectionRefusedError), RawClient(("127.0.0.1", first)):
+            pass
+
+
+def test_without_a_file_nothing_happens(proxy: ProxyProcess, origin: ScriptedOrigin) -> None:
+    origin.on("/same", fresh())
+    with proxy.client() as client:
+        assert client.get("/same").cache == "MISS"
+        for number in (1, 2, 3):
+            proxy.process.send_signal(signal.SIGHUP)
+            wait_until(lambda n=number: proxy.errors().count(TAKEN_OVER) == n, "the reload")
+        assert client.get("/same").cache == "HIT"
+
+
+def test_a_log_that_was_moved_is_opened_anew(
+    start_proxy: StartProxy, origin: ScriptedOrigin, tmp_path: Path
+) -> None:
+    log, moved = tmp_path / "access.log", tmp_path / "access.log.1"
+    proxy = start_proxy("--access-log", str(log))
+    proxy.get("/before")
+    log.rename(moved)
+    proxy.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: TAKEN_OVER in proxy.errors(), "the reload")
+    proxy.get("/after")
+    wait_until(lambda: "/after" in log.read_text(), "the line in the new file")
+    assert "/before" in moved.read_text() and "/after" not in moved.read_text()
+
+
+def test_a_change_of_the_file_is_taken_over_when_asked(
+    configure: Configure, origin: ScriptedOrigin
+) -> None:
+    text = f'origin = "{origin.url}"\nreload_on_change = true\nname = "%s"\n'
+    configured = configure(text % "one")
+    configured.write(text % "two")
+    wait_until(lambda: "two" in configured.proxy.get("/").fields["via"], "the new name")
+    configured.write("wrong")
+    wait_until(lambda: configured.said(NOT_TAKEN_OVER), "the complaint")
+    assert configured.proxy.get("/").status == 200
+
+
+def test_the_command(configure: Configure, origin: ScriptedOrigin) -> None:
+    configured = configure(f'origin = "{origin.url}"')
+
+    def run() -> subprocess.CompletedProcess[str]:
+        command = [*ProxyProcess.command("")[:-1], "reload"]
+        command += ["--admin-port", str(configured.proxy.admin_port)]
+        return subprocess.run(
+            command, capture_output=True, text=True, timeout=60, env=environment()
+        )
+
+    ended = run()
+    assert (ended.returncode, ended.stdout) == (0, "The configuration is taken over.\n")
+    configured.write(f'origin = "{origin.url}"\nmemory = "x"')
+    ended = run()
+    assert ended.returncode == 1
+    assert re.search(r"caching-proxy: .*:2: memory: 'x' is not a size", ended.stderr)
+
+
+def test_the_number_of_workers_changes(configure: Configure, origin: ScriptedOrigin) -> None:
+    text = f'origin = "{origin.url}"\nworkers = %d\n'
+    configured = configure(text % 2)
+    for number in (4, 2, 3):
+        configured.reload(text % number)
+        wait_until(lambda n=number: configured.proxy.stats()["workers"] == n, f"{number} workers")
+        assert {configured.proxy.get("/").status for _ in range(20)} == {200}
+
+
+def test_memory_shrinks_at_once(configure: Configure, origin: ScriptedOrigin) -> None:
+    text = f'origin = "{origin.url}"\nmemory = "%s"\n'
+    configured = configure(text % "1MB")
+    for number in range(20):
+        origin.on(f"/{number}", fresh(b"x" * 20000))
+        configured.proxy.get(f"/{number}")
+    assert configured.proxy.stats()["entries"] == 20
+    configured.reload(text % "100KB")
+    stats = configured.proxy.stats()
+    assert stats["memory_bytes"] <= stats["memory_limit"] == 100 << 10
+    assert stats["entries"] < 6

@@ -1,0 +1,237 @@
+"""Several workers under a supervisor: one proxy to everybody who uses it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .support.processes import alive, children
+from .support.proxy import ProxyProcess, environment
+from .support.raw_client import RawClient
+from .support.scripted_origin import ScriptedOrigin, answer, fresh
+from .support.stand import StartProxy
+from .support.waiting import wait_until
+
+
+@pytest.fixture
+def fleet(start_proxy: StartProxy) -> ProxyProcess:
+    """A proxy of two workers."""
+    return start_proxy("--workers", "2", "--worker-timeout", "2s")
+
+
+def admin(proxy: ProxyProcess, method: str, path: str, body: bytes = b"") -> dict[str, object]:
+    with RawClient(("127.0.0.1", proxy.admin_port)) as client:
+        response = client.request(method, path, {}, body)
+    assert response.status == 200, response
+    found: dict[str, object] = json.loads(response.body)
+    return found
+
+
+def warm(proxy: ProxyProcess, target: str) -> None:
+    """Ask until every worker has the response: connections are shared out among them."""
+    wait_until(
+        lambda: proxy.get(target).cache == "HIT" and proxy.stats()["entries"] >= 2,
+        "both workers to have stored it",
+    )
+
+
+def test_the_figures_are_the_sums(fleet: ProxyProcess, origin: ScriptedOrigin) -> None:
+    origin.on("/sum", fresh())
+    for _ in range(40):
+        fleet.get("/sum")
+    stats = fleet.stats()
+    assert stats["workers"] == 2
+    assert stats["requests"] == stats["connections_accepted"] == 40
+    assert stats["hits"] + stats["misses"] == 40
+    assert stats["misses"] == stats["entries"] == len(origin.seen("/sum"))
+    assert stats["hit_ratio"] == round(stats["hits"] / 40, 4)
+    assert stats["memory_limit"] == 256 << 20
+
+
+@pytest.mark.parametrize("by", ["method", "control API", "tag"])
+def test_a_purge_reaches_every_worker(fleet: ProxyProcess, origin: ScriptedOrigin, by: str) -> None:
+    tagged = {"Cache-Control": "max-age=600", "Cache-Tag": "shop"}
+    origin.on("/purged", answer("200 OK", tagged, b"old"))
+    warm(fleet, "/purged")
+    if by == "method":
+        receipt = json.loads(fleet.request("PURGE", "/purged").body)
+    elif by == "tag":
+        receipt = json.loads(fleet.request("PURGE", "/", {"Cache-Tag": "shop"}).body)
+    else:
+        receipt = admin(fleet, "POST", "/purge", b'{"url": "/purged"}')
+    assert receipt == {"purged": 2, "soft": False, "workers": 2}
+    assert fleet.stats()["entries"] == 0
+    assert admin(fleet, "POST", "/clear") == {"removed": 0, "workers": 2}
+
+
+def test_an_unsafe_request_at_one_worker_is_heeded_by_all(
+    fleet: ProxyProcess, origin: ScriptedOrigin
+) -> None:
+    """RFC 9111 4.4; the very next request at any worker asks the origin."""
+    for round_ in range(10):
+        origin.on("/changed", fresh(b"%d" % round_))
+        warm(fleet, "/changed")
+        with fleet.client() as kept:  # one connection, one worker
+            kept.get("/changed")
+            origin.on("/changed", answer("204 No Content"), fresh(b"new %d" % round_))
+            assert fleet.request("POST", "/changed").status == 204
+            assert kept.get("/changed").body == b"new %d" % round_
+        assert {fleet.get("/changed").body for _ in range(8)} == {b"new %d" % round_}
+
+
+def test_a_group_that_an_answer_invalidates_goes_at_every_worker(
+    fleet: ProxyProcess, origin: ScriptedOrigin
+) -> None:
+    grouped = {"Cache-Control": "max-age=600", "Cache-Groups": '"g"'}
+    origin.on("/grouped", answer("200 OK", grouped, b"old"))
+    warm(fleet, "/grouped")
+    origin.on("/act", answer("200 OK", {"Cache-Group-Invalidation": '"g"'}))
+    fleet.request("POST", "/act")
+    wait_until(lambda: fleet.stats()["entries"] == 0, "both workers to have dropped it")
+
+
+def test_explain_finds_what_any_worker_has(fleet: ProxyProcess, origin: ScriptedOrigin) -> None:
+    origin.on("/explained", fresh())
+    fleet.get("/explained")
+    report = admin(fleet, "POST", "/explain", b'{"url": "/explained"}')
+    assert "answered from the store" in str(report["answer"])
+    assert report["workers"] == "stored in 1 of 2"
+
+
+def test_a_killed_worker_is_replaced(fleet: ProxyProcess, origin: ScriptedOrigin) -> None:
+    origin.on("/survives", fresh())
+    before = children(fleet.process.pid)
+    assert len(before) == 2
+    os.kill(before[0], signal.SIGKILL)
+    wait_until(
+        lambda: len(after := children(fleet.process.pid)) == 2 and before[0] not in after,
+        "a new worker",
+    )
+    wait_until(lambda: fleet.stats()["workers"] == 2, "it to serve")
+    assert fleet.stats()["worker_restarts"] == 1
+    assert {fleet.get("/survives").status for _ in range(16)} == {200}
+
+
+def test_requests_wait_for_the_successor_of_a_killed_worker(
+    fleet: ProxyProcess, origin: ScriptedOrigin
+) -> None:
+    """The supervisor holds the sockets: nobody is refused meanwhile."""
+    origin.on("/waits", fresh())
+    for worker in children(fleet.process.pid):
+        os.kill(worker, signal.SIGKILL)
+    assert {fleet.get("/waits").status for _ in range(8)} == {200}
+
+
+def test_a_worker_that_hangs_is_replaced(fleet: ProxyProcess, origin: ScriptedOrigin) -> None:
+    origin.on("/hangs", fresh())
+    hung = children(fleet.process.pid)[0]
+    os.kill(hung, signal.SIGSTOP)
+    wait_until(lambda: not alive(hung), "the hung worker to be ended")
+    wait_until(lambda: fleet.stats()["workers"] == 2, "its successor to serve")
+    assert {fleet.get("/hangs").status for _ in range(8)} == {200}
+
+
+def test_without_its_supervisor_a_worker_ends(start_proxy: StartProxy) -> None:
+    proxy = start_proxy("--workers", "2")
+    workers = children(proxy.process.pid)
+    proxy.kill()
+    wait_until(lambda: not any(map(alive, workers)), "the workers to end")
+
+
+def test_a_terminal_signals_all_and_only_the_supervisor_heeds(
+    fleet: ProxyProcess, origin: ScriptedOrigin
+) -> None:
+    """Ctrl-C, or systemd's stop, reaches every process of the group."""
+    workers = children(fleet.process.pid)
+    for worker in workers:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            os.kill(worker, number)
+    assert {fleet.get("/heeds").status for _ in range(8)} == {200}
+    assert children(fleet.process.pid) == workers
+
+
+def test_an_exchange_under_way_ends_when_draining(
+    start_proxy: StartProxy, origin: ScriptedOrigin
+) -> None:
+    proxy = start_proxy("--workers", "2", "--grace", "20")
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n"
+
+    with proxy.client() as client:
+        origin.on("/slow", lambda exchange: exchange.send(head + b"first"))
+        client.send(client.head("GET", "/slow"))
+        wait_until(lambda: origin.seen("/slow"), "the origin to be asked")
+        proxy.terminate()
+        wait_until(lambda: _refused(proxy), "new connections to be refused")
+        origin.served_on[-1].sock.sendall(b"-last")
+        assert client.response().body == b"first-last"
+    assert proxy.wait() == 0
+
+
+def _refused(proxy: ProxyProcess) -> bool:
+    try:
+        with proxy.client():
+            return False
+    except ConnectionError:
+        return True
+
+
+def test_memory_and_connections_are_for_all_workers_together(start_proxy: StartProxy) -> None:
+    proxy = start_proxy("--workers", "2", "--memory", "1MB", "--max-connections", "11")
+    stats = proxy.stats()
+    assert stats["memory_limit"] == 1 << 20
+    assert stats["connections_limit"] == 12
+
+
+def test_auto_is_one_a_core(start_proxy: StartProxy) -> None:
+    cores = len(os.sched_getaffinity(0))
+    proxy = start_proxy("--workers", "auto")
+    assert len(children(proxy.process.pid)) == cores
+    assert f"{cores} workers" in proxy.output[0]
+
+
+def test_a_port_in_use_is_found_out(fleet: ProxyProcess) -> None:
+    """SO_REUSEPORT must not hide it."""
+    command = [*ProxyProcess.command("http://127.0.0.1:9"), "--workers", "2"]
+    command += ["--host", "127.0.0.1", "--port", str(fleet.port), "--admin-port", "0"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment())
+    assert ended.returncode == 1
+    assert re.fullmatch(r"caching-proxy: port \d+ on 127\.0\.0\.1 is in use: .*\n", ended.stderr)
+
+
+def test_a_unix_socket_is_everybodys(start_proxy: StartProxy, socket_path: Path) -> None:
+    proxy = start_proxy("--workers", "2", "--unix-socket", str(socket_path))
+    with RawClient(str(socket_path)) as client:
+        assert client.get("/").status == 200
+    assert proxy.get("/").status == 200
+
+
+@pytest.fixture
+def user() -> Iterator[str]:
+    """One that is not root; skips with the reason where this process is not."""
+    if os.geteuid() != 0:
+        pytest.skip("only root may become another user")
+    yield "nobody"
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_workers_become_another_user(
+    start_proxy: StartProxy, origin: ScriptedOrigin, user: str, workers: str, tmp_path: Path
+) -> None:
+    """What needs root is done before; the log is theirs."""
+    log = tmp_path / "access.log"
+    proxy = start_proxy("--workers", workers, "--user", user, "--access-log", str(log))
+    assert proxy.get("/as-nobody").status == 200
+    serving = children(proxy.process.pid) or [proxy.process.pid]
+    for pid in serving:
+        status = Path(f"/proc/{pid}/status").read_text()
+        ids = re.findall(r"^[UG]id:\s+(\d+)\s+(\d+)\s+(\d+)", status, re.MULTILINE)
+        assert ids and all(len(set(found)) == 1 and found[0] != "0" for found in ids)
+    assert log.stat().st_uid != 0
+    wait_until(lambda: "/as-nobody" in log.read_text(), "the line in the log")
