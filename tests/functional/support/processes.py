@@ -18,3 +18,15 @@ def alive(pid: int) -> bool:
     except OSError:
         return False
     return status.rpartition(")")[2].split()[0] not in ("Z", "X")
+
+
+def connections(pid: int, port: int) -> int:
+    """How many connections to this local port of 127.0.0.1 the process has open."""
+    inodes = set()
+    for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]:
+        fields = line.split()
+        local, state, inode = fields[1], fields[3], fields[9]
+        if local.endswith(f":{port:04X}") and state != "0A":  # listening
+            inodes.add(f"socket:[{inode}]")
+    links = (entry.readlink() for entry in Path(f"/proc/{pid}/fd").iterdir())
+    return sum(str(link) in inodes for link in links)
