@@ -37,15 +37,18 @@ def free_port() -> int:
         return port
 
 
-def pin(cpu: int, argv: Sequence[str]) -> list[str]:
-    """The command that runs `argv` on one CPU."""
+BOTH_CPUS = f"{SERVER_CPU},{CLIENT_CPU}"
+
+
+def pin(cpu: int | str, argv: Sequence[str]) -> list[str]:
+    """The command that runs `argv` on one CPU, or on those of a list such as `0,1`."""
     return ["taskset", "-c", str(cpu), *argv]
 
 
 class Process:
     """A server and everything it starts."""
 
-    def __init__(self, argv: Sequence[str], cpu: int, log: Path, cwd: Path) -> None:
+    def __init__(self, argv: Sequence[str], cpu: int | str, log: Path, cwd: Path) -> None:
         self._log = log
         with log.open("wb") as output:
             self._leader = subprocess.Popen(

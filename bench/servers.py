@@ -128,14 +128,14 @@ class Laboratory:
         for directory in self._directories:
             shutil.rmtree(directory, ignore_errors=True)
 
-    def ours(self, command: str) -> Server:
+    def ours(self, command: str, cpu: int | str = SERVER_CPU) -> Server:
         """Start the proxy itself with a command that has {port} and {origin}."""
         port = free_port()
         try:
             argv = shlex.split(command.format(port=port, origin=self.origin.port))
         except (ValueError, LookupError) as error:
             raise BenchError(f"--command is not usable: {error!r} in {command!r}") from error
-        return self._started(Server(OURS, port, self._spawn(OURS, argv, SERVER_CPU, ROOT)))
+        return self._started(Server(OURS, port, self._spawn(OURS, argv, cpu, ROOT)))
 
     def nginx(self) -> Server:
         port = free_port()
@@ -186,7 +186,9 @@ class Laboratory:
         server.wait()
         return server
 
-    def _spawn(self, name: str, argv: Sequence[str], cpu: int, cwd: Path | None = None) -> Process:
+    def _spawn(
+        self, name: str, argv: Sequence[str], cpu: int | str, cwd: Path | None = None
+    ) -> Process:
         program = find(argv[0]) if os.sep not in argv[0] else argv[0]
         if program is None:
             raise BenchError(f"{name} did not start: {argv[0]} is not installed")

@@ -7,11 +7,13 @@ import signal
 import socket
 import subprocess
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from .support.configured import NOT_TAKEN_OVER, TAKEN_OVER, Configured
+from .support.processes import children, connections
 from .support.proxy import ProxyProcess, environment
 from .support.raw_client import RawClient
 from .support.scripted_origin import ScriptedOrigin, answer, fresh
@@ -178,6 +180,15 @@ def test_the_command(configure: Configure, origin: ScriptedOrigin) -> None:
     assert re.search(r"caching-proxy: .*:2: memory: 'x' is not a size", ended.stderr)
 
 
+def all_serve(configured: Configured) -> bool:
+    """Ask until each worker has a connection; they are shared out by chance."""
+    proxy = configured.proxy
+    with ExitStack() as stack:
+        for _ in range(32):
+            stack.enter_context(proxy.client()).get("/")
+        return all(connections(pid, proxy.port) for pid in children(proxy.process.pid))
+
+
 def test_the_number_of_workers_changes(configure: Configure, origin: ScriptedOrigin) -> None:
     text = f'origin = "{origin.url}"\nworkers = %d\n'
     configured = configure(text % 2)
@@ -185,6 +196,7 @@ def test_the_number_of_workers_changes(configure: Configure, origin: ScriptedOri
         configured.reload(text % number)
         wait_until(lambda n=number: configured.proxy.stats()["workers"] == n, f"{number} workers")
         assert {configured.proxy.get("/").status for _ in range(20)} == {200}
+        wait_until(lambda: all_serve(configured), "every worker to have had a connection")
 
 
 def test_memory_shrinks_at_once(configure: Configure, origin: ScriptedOrigin) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -136,6 +137,22 @@ def test_a_worker_that_hangs_is_replaced(fleet: ProxyProcess, origin: ScriptedOr
     wait_until(lambda: not alive(hung), "the hung worker to be ended")
     wait_until(lambda: fleet.stats()["workers"] == 2, "its successor to serve")
     assert {fleet.get("/hangs").status for _ in range(8)} == {200}
+
+
+def test_a_worker_that_cannot_start_is_tried_again_after_growing_pauses(
+    start_proxy: StartProxy, tmp_path: Path
+) -> None:
+    """The others serve meanwhile: its log cannot be opened, then it can."""
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    proxy = start_proxy("--workers", "2", "--access-log", str(folder / "access.log"))
+    shutil.rmtree(folder)
+    os.kill(children(proxy.process.pid)[0], signal.SIGKILL)
+    wait_until(lambda: proxy.errors().count("does not start") >= 3, "several attempts")
+    assert f"'{folder}/access.log' cannot be a file" in proxy.errors()
+    assert {proxy.get("/").status for _ in range(16)} == {200}
+    folder.mkdir()
+    wait_until(lambda: proxy.stats()["workers"] == 2, "its return")
 
 
 def test_without_its_supervisor_a_worker_ends(start_proxy: StartProxy) -> None:

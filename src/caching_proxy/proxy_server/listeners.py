@@ -77,7 +77,12 @@ class Sockets:
         try:
             for endpoint in wanted:
                 present = self._present(endpoint)
-                prepared[endpoint] = _listen(endpoint, workers) if present is None else present
+                if present is None:
+                    prepared[endpoint] = _listen(endpoint, workers)
+                else:
+                    prepared[endpoint] = present
+                    if len(present) > 1:  # of several workers, which may be more now
+                        prepared[endpoint] = _extended(present, workers, endpoint.backlog)
         except BaseException:
             self.discard(prepared)
             raise
@@ -149,19 +154,36 @@ def _listen(endpoint: Endpoint, workers: int) -> Slots:
     places = [(sock.family, sock.getsockname()[:2]) for sock in first]
     for sock in first:
         sock.close()
-    slots: Slots = []
+    return _extended([_shared(places, endpoint.backlog)], workers, endpoint.backlog)
+
+
+def _extended(slots: Slots, workers: int, backlog: int) -> Slots:
+    """With so many more that every worker has one. Raises ListenError."""
+    places = [(sock.family, sock.getsockname()[:2]) for sock in slots[0]]
+    more: Slots = []
     try:
-        for _ in range(workers):
-            slots.append([])
-            for family, place in places:
-                slots[-1].append(_bind(family, place, place[0], shared=True))
-                slots[-1][-1].listen(endpoint.backlog)
-                slots[-1][-1].setblocking(False)
+        while len(slots) + len(more) < workers:
+            more.append(_shared(places, backlog))
     except BaseException:
-        for sock in (sock for slot in slots for sock in slot):
+        for sock in (sock for slot in more for sock in slot):
             sock.close()
         raise
-    return slots
+    return slots + more
+
+
+def _shared(places: Sequence[tuple[int, tuple[str, int]]], backlog: int) -> list[socket.socket]:
+    """Sockets at these places, where others may be as well. Raises ListenError."""
+    found: list[socket.socket] = []
+    try:
+        for family, place in places:
+            found.append(_bind(family, place, place[0], shared=True))
+            found[-1].listen(backlog)
+            found[-1].setblocking(False)
+    except BaseException:
+        for sock in found:
+            sock.close()
+        raise
+    return found
 
 
 def listen(hosts: list[str], port: int, unix_paths: list[str], backlog: int) -> list[socket.socket]:

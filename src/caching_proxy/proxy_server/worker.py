@@ -30,6 +30,7 @@ class Worker:
         self._server.relay = self._relay
         self._plan: Plan | None = None
         self._grace = 0.0
+        self._backlog = 0
         self._ended = asyncio.Event()
         self._relaying: set[asyncio.Task[None]] = set()
         handlers = {
@@ -37,6 +38,7 @@ class Worker:
             "prepare": self._prepare,
             "discard": self._discard,
             "commit": self._commit,
+            "listen": self._listen,
             "stats": self._stats,
             "clear": self._clear,
             "purge": self._purge,
@@ -76,7 +78,11 @@ class Worker:
             raise CallFailed(str(error)) from None
         self._plan = None
         self._grace = settings.grace
-        await self._server.listen(sockets, settings.backlog)
+        self._backlog = settings.backlog
+        await self._listen(asked, sockets)
+
+    async def _listen(self, asked: dict[str, Any], sockets: list[socket.socket]) -> None:
+        await self._server.listen(sockets, self._backlog)
         for sock in sockets:
             sock.close()
 

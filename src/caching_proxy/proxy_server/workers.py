@@ -71,6 +71,8 @@ class Supervisor:
         self._workers: dict[int, _Worker] = {}
         self._keepers: dict[int, asyncio.Task[None]] = {}
         self._retiring: set[asyncio.Task[None]] = set()
+        self._absent: set[int] = set()
+        """Numbers of workers that cannot start."""
         self._restarts = 0
         self._ending = False
         self._environment = _environment()
@@ -119,7 +121,7 @@ class Supervisor:
     async def _commit(self, worker: _Worker) -> None:
         """A worker that is gone meanwhile is replaced by one that begins with it."""
         assert self._configuration is not None
-        sockets = of_worker(self.sockets.bound, worker.number, self._wanted)
+        sockets = self._sockets_of(worker.number)
         timeout = self._configuration.settings.start_timeout
         try:
             await worker.channel.call("commit", {}, sockets, timeout)
@@ -176,6 +178,7 @@ class Supervisor:
                         worker = await self._start(number)
                 except (ChannelClosed, CallFailed, OSError) as error:
                     logger.error("worker %d does not start: %s", number, error)
+                    await self._leave_out(number)
             if worker is not None:
                 await self._watch(worker)
             if self._ending or number >= self._wanted:
@@ -202,15 +205,36 @@ class Supervisor:
         timeout = self._configuration.settings.start_timeout
         try:
             await worker.channel.call("prepare", self._told(self._configuration), (), timeout)
-            sockets = of_worker(self.sockets.bound, number, self._wanted)
-            await worker.channel.call("commit", {}, sockets, timeout)
+            await worker.channel.call("commit", {}, self._sockets_of(number), timeout)
         except BaseException:
             worker.signal(signal.SIGKILL)
             await worker.end()
             raise
         worker.ready = True
         self._workers[number] = worker
+        if self._absent:
+            self._absent.discard(number)
+            await self._share_out()
         return worker
+
+    async def _leave_out(self, number: int) -> None:
+        """Have the others accept what would wait for a worker that cannot start."""
+        if number not in self._absent:
+            self._absent.add(number)
+            await self._share_out()
+
+    async def _share_out(self) -> None:
+        """Tell every worker which sockets it accepts on."""
+        assert self._configuration is not None
+        timeout = self._configuration.settings.start_timeout
+        for worker in list(self._workers.values()):
+            with contextlib.suppress(ChannelClosed, CallFailed):
+                await worker.channel.call("listen", {}, self._sockets_of(worker.number), timeout)
+
+    def _sockets_of(self, number: int) -> list[socket.socket]:
+        """What a worker accepts on: its share, and what of the absent ones falls to it."""
+        present = [n for n in range(self._wanted) if n == number or n not in self._absent]
+        return of_worker(self.sockets.bound, present.index(number), len(present))
 
     async def _watch(self, worker: _Worker) -> None:
         """Return when it has ended, of itself or since it hung."""
