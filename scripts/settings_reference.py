@@ -34,7 +34,7 @@ Generated from `src/caching_proxy/settings.py` by `make docs`; change it there.
 The options of `caching-proxy start`. The command line wins over the environment, that over the
 [configuration file](../guide/configuration.md), and that over the default. In the file an option is
 named without dashes before it: `cache_ttl`. Sizes take KB, MB, GB or TB (powers of 1024), durations
-ms, s, m, h or d. [caching-proxy.schema.json](caching-proxy.schema.json) has all of this for editors.
+ms, s, m, h or d. Editors read [caching-proxy.schema.json](caching-proxy.schema.json).
 """
 _TABLES = (
     (

@@ -7,12 +7,16 @@ its own origin or route holds there.
 
 from __future__ import annotations
 
+import difflib
+import json
+import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from caching_proxy import setting_kinds as kinds
 from caching_proxy.declared import (
     Declared,
     Given,
@@ -35,7 +39,8 @@ DEFAULT = "default"
 """The name of the origin, and of the route, for all that no route of the file takes."""
 MAX_FILE = 1 << 20  # bytes
 _TABLES = ("listeners", "origins", "routes")
-_LISTENING = ("host", "port", "unix_socket", "backlog")
+_LISTENING = ("host", "port", "unix_socket")
+_SYNTAX = re.compile(r"(?P<cause>.*) \(at (?:line (?P<line>\d+), column \d+|end of document)\)")
 
 Model = TypeVar("Model", bound=Declared)
 
@@ -52,7 +57,7 @@ class ConfigurationFile:
         """Raises SettingsError (one line)."""
         try:
             octets = path.read_bytes()
-            text = octets.decode("utf-8")
+            text = octets.decode("utf-8-sig")
         except OSError as error:
             raise SettingsError(
                 [f"{path}: {error.strerror}: name a file that can be read with --config"]
@@ -108,8 +113,8 @@ class Configuration:
 
 
 def _conditions(route: Route) -> bool:
-    hosts = route.host or route.path not in ([], ["/"])
-    return bool(hosts or route.pattern or route.method or route.header)
+    paths = route.path and "/" not in route.path
+    return bool(route.host or paths or route.pattern or route.method or route.header)
 
 
 @dataclass(frozen=True)
@@ -152,6 +157,7 @@ class _Reader:
         self._file = file
         self._problems: dict[str, None] = {}
         self._lines: dict[Place, int] = {}
+        self._route_tables: dict[int, dict[str, Any]] = {}
         document = self._parse()
         self._tables = {name: document.pop(name, None) for name in _TABLES}
         self._top = dict(self._from_file(document))
@@ -164,7 +170,7 @@ class _Reader:
         origins = self._origins()
         routes = self._routes()
         listeners = self._listeners()
-        self._check_names(origins, routes)
+        self._check_names(origins)
         if DEFAULT in origins:
             routes.append(self._quietly(Route, RouteSettings, {"route": DEFAULT}))
         if self._problems or settings is None:
@@ -185,12 +191,36 @@ class _Reader:
             return {}
         try:
             document = tomllib.loads(self._file.text)
-        except (tomllib.TOMLDecodeError, RecursionError) as error:
-            raise SettingsError([f"{self._file.name}: it is not TOML: {error}"]) from None
+        except (ValueError, RecursionError) as error:
+            raise SettingsError([self._syntax(error)]) from None
         self._lines = {
             _underscored(path): line for path, line in positions(self._file.text).items()
         }
-        return {_underscore(name): value for name, value in document.items()}
+        return self._plain(document, ())
+
+    def _syntax(self, error: Exception) -> str:
+        """Where a document is no TOML, and why."""
+        assert self._file is not None
+        if isinstance(error, RecursionError):
+            return f"{self._file.name}:1: its values are nested too deeply: flatten them"
+        found = _SYNTAX.fullmatch(str(error))
+        line = self._file.text.count("\n") + 1
+        if found is not None and found["line"] is not None:
+            line = int(found["line"])
+        cause = str(error) if found is None else found["cause"]
+        return f"{self._file.name}:{line}: it is not TOML ({cause}): correct it"
+
+    def _plain(self, table: Mapping[str, Any], path: Place) -> dict[str, Any]:
+        """A table of settings under the names that these have here."""
+        plain: dict[str, Any] = {}
+        for key, value in table.items():
+            name = _underscore(key)
+            if path[:1] == ("origins",):
+                name = _of_origin(name)
+            if name in plain:
+                self._say(f"{self._label((*path, name))}: it is given twice: leave one out")
+            plain[name] = value
+        return plain
 
     def _from_file(self, document: Mapping[str, Any]) -> Iterator[tuple[str, Given]]:
         for name, value in document.items():
@@ -198,7 +228,7 @@ class _Reader:
                 cure = did_you_mean(name, [*Settings.model_fields, *_TABLES], Declared.elsewhere)
                 self._say(f"{self._label((name,))}: there is no such setting: {cure}")
                 continue
-            yield name, Given(value, self._label((name,)), self._source((name,)))
+            yield name, Given(value, self._label((name,)), self._source((name,)), True)
 
     def _in_tables(self) -> dict[str, str]:
         return {_dotted(path): self._source(path) for path in self._lines if len(path) > 2}
@@ -219,43 +249,42 @@ class _Reader:
 
     def _origins(self) -> dict[str, Origin | None]:
         origins: dict[str, Origin | None] = {}
-        for name, table in self._named("origins"):
-            table = {_of_origin(key): value for key, value in table.items()}
-            origins[name] = self._table(Origin, OriginSettings, table, ("origins", name))
+        tables = dict(self._named("origins"))
         if "origin" in self._top:
-            if DEFAULT in origins:
+            given = self._top["origin"]
+            if DEFAULT in tables and given.in_file:
                 self._say(
-                    f"{self._top['origin'].label}: there is a table origins.{DEFAULT} as well:"
-                    " leave one of them out"
+                    f"{given.label}: there is a table origins.{DEFAULT} as well: leave one out"
                 )
-            url = {"url": self._top["origin"].value}
-            origins[DEFAULT] = self._quietly(Origin, OriginSettings, url)
+            tables[DEFAULT] = {**tables.get(DEFAULT, {}), "url": given.value}
+        for name, table in tables.items():
+            path = ("origins", name)
+            try:
+                kinds.LABEL.value(name)
+            except ValueError as error:
+                self._say(f"{self._label(path)}: {error}")
+            origins[name] = self._table(Origin, OriginSettings, table, path)
         return origins
 
     def _routes(self) -> list[Route | None]:
         routes = []
         for number, table in self._listed("routes"):
-            path = ("routes", number)
             table = {"route": f"routes-{number}", **table}
-            if not isinstance(table["route"], str):
-                self._say(f"{self._label((*path, 'route'))}: it is no text: write a name")
-                continue
-            routes.append(self._table(Route, RouteSettings, table, path))
+            self._route_tables[number] = table
+            routes.append(self._table(Route, RouteSettings, table, ("routes", number)))
         return routes
 
     def _listeners(self) -> list[Listener]:
         """Those of the file, unless command line or environment tell what to listen on."""
-        named = [self._top[name].source for name in _LISTENING if name in self._top]
-        from_file = None if self._file is None else self._file.name
-        overridden = any(from_file is None or not source.startswith(from_file) for source in named)
+        named = [self._top[name] for name in _LISTENING if name in self._top]
+        overridden = not all(given.in_file for given in named)
+        backlog = {"backlog": self._top["backlog"].value} if "backlog" in self._top else {}
         found = [
-            self._table(Listener, Declared, table, ("listeners", number))
+            self._table(Listener, Declared, backlog | table, ("listeners", number))
             for number, table in self._listed("listeners")
         ]
         if found and named and not overridden:
-            self._say(
-                f"{self._label(('listeners',))}: {named[0]} tells where to listen as well: use one"
-            )
+            self._say(f"{named[0].label}: there are [[listeners]] as well: leave one of them out")
         return [] if overridden else [listener for listener in found if listener is not None]
 
     def _named(self, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -265,7 +294,7 @@ class _Reader:
             return
         for key, table in (tables or {}).items():
             if isinstance(table, dict):
-                yield key, {_underscore(inner): value for inner, value in table.items()}
+                yield key, self._plain(table, (name, key))
             else:
                 self._say(f"{self._label((name, key))}: it is no table: write [{name}.{key}]")
 
@@ -276,7 +305,7 @@ class _Reader:
             return
         for number, table in enumerate(tables or []):
             if isinstance(table, dict):
-                yield number, {_underscore(inner): value for inner, value in table.items()}
+                yield number, self._plain(table, (name, number))
             else:
                 self._say(f"{self._label((name, number))}: it is no table: write [[{name}]]")
 
@@ -286,12 +315,28 @@ class _Reader:
         """The model of a table; what it leaves out is as for all."""
 
         def label(inner: Place) -> str:
-            name = inner[0] if inner else None
-            if name is not None and name not in table and name in self._top:
-                return self._top[str(name)].label
+            name = str(inner[0]) if inner else ""
+            if name == "url" and "origin" in self._top and path[-1] == DEFAULT:
+                name = "origin"
+            if name not in table and name in self._top:
+                return self._top[name].label
+            if self._file is None and name in Settings.model_fields:
+                return Settings.declaration(name).flag
             return self._label((*path, *inner))
 
-        return self._model(model, self._common(common) | table, label)
+        for name in model.model_fields:
+            nested = model.declaration(name).table
+            if nested is not None and name in table:
+                table = {**table, name: self._nested(table[name], (*path, name))}
+        return self._model(model, self._common(common) | table, label, table)
+
+    def _nested(self, value: Any, path: Place) -> Any:
+        """Tables in a table under the names that their settings have here."""
+        if isinstance(value, dict):
+            return self._plain(value, path)
+        if isinstance(value, list):
+            return [self._nested(item, (*path, number)) for number, item in enumerate(value)]
+        return value
 
     def _quietly(
         self, model: type[Model], common: type[Declared], table: dict[str, Any]
@@ -306,40 +351,57 @@ class _Reader:
         return {name: self._top[name].value for name in model.model_fields if name in self._top}
 
     def _model(
-        self, model: type[Model], values: Mapping[str, Any], label: Callable[[Place], str]
+        self,
+        model: type[Model],
+        values: Mapping[str, Any],
+        label: Callable[[Place], str],
+        own: Collection[str] | None = None,
     ) -> Model | None:
         try:
-            return model.read(values, label)
+            return model.read(values, label, own)
         except SettingsError as error:
             self._say(*error.lines)
             return None
 
     # -- what has to fit together
 
-    def _check_names(
-        self, origins: Mapping[str, Origin | None], routes: Sequence[Route | None]
-    ) -> None:
-        if not origins and not self._problems:
-            self._say("--origin is missing: give it, such as --origin https://example.com")
-            return
-        names: dict[str, None] = {}
-        for number, route in enumerate(routes):
-            if route is None:
-                continue
-            path = ("routes", number)
-            if route.route in names or route.route == DEFAULT:
-                self._say(f"{self._label((*path, 'route'))}: {route.route} is another route's name")
-            names[route.route] = None
-            if route.origin is None and DEFAULT not in origins:
+    def _check_names(self, origins: Mapping[str, Origin | None]) -> None:
+        if not origins:
+            if self._file is None:
+                self._say("--origin is missing: give it, such as --origin https://example.com")
+            else:
                 self._say(
-                    f"{self._label(path)}: it has no origin and there is no default: name one of"
-                    f" {', '.join(origins)}"
+                    f'{self._file.name}: no origin is there: add origin = "https://example.com", or'
+                    " tables [origins.NAME]"
                 )
-            elif route.origin is not None and route.origin not in origins:
-                cure = did_you_mean(route.origin, list(origins)).replace("leave it out", "")
-                cure = cure or f"use {', '.join(origins) or 'one that you define'}"
-                place = self._label((*path, "origin"))
-                self._say(f"{place}: there is no origin {route.origin!r}: {cure}")
+            return
+        if DEFAULT not in origins and not self._route_tables:
+            self._say(f"{self._label(('origins',))}: no route leads there: add [[routes]]")
+        names = {DEFAULT}
+        for number, table in self._route_tables.items():
+            path = ("routes", number)
+            name = table["route"]
+            if isinstance(name, str) and name in names:
+                self._say(
+                    f"{self._label((*path, 'route'))}: {name} is another route's name: choose one"
+                    " of its own"
+                )
+            names.add(str(name))
+            self._check_origin(table.get("origin"), path, origins)
+
+    def _check_origin(
+        self, name: object, path: Place, origins: Mapping[str, Origin | None]
+    ) -> None:
+        """That the origin which a route names is there."""
+        if name is None and DEFAULT not in origins:
+            self._say(
+                f"{self._label(path)}: it has no origin, nor is there a default one: name one of"
+                f" {', '.join(origins)}"
+            )
+        elif isinstance(name, str) and name not in origins and kinds.is_label(name):
+            near = difflib.get_close_matches(name, origins, n=1)
+            cure = f"did you mean `{near[0]}`?" if near else f"use one of {', '.join(origins)}"
+            self._say(f"{self._label((*path, 'origin'))}: there is no origin {name!r}: {cure}")
 
     def _say(self, *lines: str) -> None:
         self._problems.update(dict.fromkeys(lines))
@@ -357,14 +419,15 @@ def _underscore(name: str) -> str:
 
 
 def _underscored(path: Place) -> Place:
-    """The place under the name that the settings have, in tables of settings."""
-    if path and path[0] == "origins":
-        if len(path) > 2:
-            return (*path[:2], _of_origin(_underscore(str(path[2]))), *path[3:])
-        return path
-    if len(path) > 2 and path[0] in _TABLES:
-        return (*path[:2], _underscore(str(path[2])), *path[3:])
-    return (_underscore(str(path[0])), *path[1:]) if path else path
+    """The place under the names that settings have; names of fields and origins stay."""
+    named = path[:1] == ("origins",)
+    plain: list[str | int] = list(path[:2]) if named else []
+    for step in path[len(plain) :]:
+        if isinstance(step, int) or {"header", "set", "add"} & set(plain):
+            plain.append(step)
+        else:
+            plain.append(_of_origin(_underscore(step)) if named else _underscore(step))
+    return tuple(plain)
 
 
 def _of_origin(name: str) -> str:
@@ -376,5 +439,9 @@ def _of_origin(name: str) -> str:
 def _dotted(path: Place) -> str:
     text = ""
     for step in path:
-        text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
+        if isinstance(step, int):
+            text += f"[{step}]"
+        else:
+            name = step if re.fullmatch(r"[A-Za-z0-9_-]+", step) else json.dumps(step)
+            text += f".{name}" if text else name
     return text

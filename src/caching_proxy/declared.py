@@ -33,6 +33,7 @@ class Given(NamedTuple):
     value: Any
     label: str
     source: str
+    in_file: bool = False
 
 
 @dataclass(frozen=True)
@@ -110,13 +111,19 @@ class Declared(BaseModel):
         )
 
     @classmethod
-    def read(cls, values: Mapping[str, Any], label: Label) -> Self:
-        """The model from these values; SettingsError names all that is wrong."""
+    def read(
+        cls, values: Mapping[str, Any], label: Label, own: Collection[str] | None = None
+    ) -> Self:
+        """The model from these values; SettingsError names all that is wrong.
+
+        `own` are the names of those that the table itself gives, where not all are.
+        """
         try:
             return cls(**values)
         except ValidationError as error:
             details = error.errors(include_url=False)
-            lines = [line for detail in details for line in _lines(detail, label, cls)]
+            layers = (values if own is None else own, values)
+            lines = [line for detail in details for line in _lines(detail, label, cls, layers)]
             raise SettingsError(lines) from None
 
     @field_validator("*", mode="before")
@@ -126,7 +133,7 @@ class Declared(BaseModel):
         if (value is None and declared.default is None) or declared.table is not None:
             return value
         if not declared.repeatable:
-            return declared.kind.read(value)
+            return declared.kind.value(value)
         return _read_each(declared.kind, value if isinstance(value, list) else [value])
 
 
@@ -153,14 +160,17 @@ def from_environment(
 class Disagreement(ValueError):
     """Values that are right each for itself and not together."""
 
-    def __init__(self, name: str, problem: str) -> None:
-        super().__init__(problem)
-        self.name = name
+    def __init__(self, names: tuple[str, ...], problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.names = names
 
 
-def disagree(name: str, problem: str) -> NoReturn:
-    """Say (cause: cure) that the setting `name` does not go with others of its table."""
-    raise Disagreement(name, problem)
+def disagree(names: str | tuple[str, ...], *problems: str) -> NoReturn:
+    """Say (cause: cure) that settings of one table do not go together.
+
+    It is told where the first of `names` stands that is given.
+    """
+    raise Disagreement((names,) if isinstance(names, str) else names, list(problems))
 
 
 def did_you_mean(
@@ -185,7 +195,7 @@ def _read_each(kind: kinds.Kind, values: list[Any]) -> list[Any]:
     read, problems = [], []
     for value in values:
         try:
-            read.append(kind.read(value))
+            read.append(kind.value(value))
         except ValueError as error:
             problems.append(str(error))
     if problems:
@@ -193,20 +203,28 @@ def _read_each(kind: kinds.Kind, values: list[Any]) -> list[Any]:
     return read
 
 
-def _lines(detail: ErrorDetails, label: Label, model: type[Declared]) -> list[str]:
+def _lines(
+    detail: ErrorDetails,
+    label: Label,
+    model: type[Declared],
+    layers: tuple[Collection[str], ...],
+) -> list[str]:
     """One line a problem: where, the value, what is wrong, what to do."""
     path = tuple(detail["loc"])
     if detail["type"] == "extra_forbidden":
         cure = did_you_mean(str(path[-1]), _names(model, path[:-1]), Declared.elsewhere)
         return [f"{label(path)}: there is no such setting: {cure}"]
     if detail["type"] == "missing":
+        if any(difflib.get_close_matches(name, [str(path[-1])]) for name in layers[0]):
+            return []  # it is there under a wrong name, which is told already
         return [f"{label(path[:-1])}: {path[-1]} is missing: give it"]
-    if "ctx" not in detail:
+    if "error" not in detail.get("ctx", {}):
         kind = "a list of tables" if detail["type"] == "list_type" else "a table"
-        return [f"{label(path)}: {detail['input']!r} is not {kind}: write one"]
+        return [f"{label(path)}: {kinds.shown(detail['input'])} is not {kind}: write one"]
     error = detail["ctx"]["error"]
     if isinstance(error, Disagreement):
-        path = (*path, error.name)
+        known = [name for layer in layers for name in error.names if name in layer and not path]
+        path = (*path, known[0] if known else error.names[0])
     return [f"{label(path)}: {line}" for line in str(error).splitlines()]
 
 

@@ -21,6 +21,7 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")
 _LISTEN = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]*|\*):(?P<port>[0-9]{1,5})")
 _HOST_PATTERN = re.compile(r"(?:\*\.)?[a-z0-9_](?:[a-z0-9._-]*[a-z0-9_])?|\[[0-9a-f:.]+\]")
+_NUMBERS = (int, float, str)
 _NUMBER_OR_TEXT = {"type": ["number", "string"]}
 _PORTABLE_SOCKET_PATH = 103  # bytes: the shorter of the limits of Linux (107) and macOS (103)
 
@@ -39,6 +40,29 @@ class Kind:
     bounds: str = ""
     show: Callable[[Any], str] = str
     schema: Mapping[str, Any] = field(default_factory=lambda: {"type": "string"})
+    takes: tuple[type, ...] = (str,)
+    """Types that `read` takes; bool is no int here."""
+
+    def value(self, given: Any) -> Any:
+        """What is given, read. Raises ValueError("cause: cure")."""
+        if (type(given) is bool and bool not in self.takes) or not isinstance(given, self.takes):
+            raise ValueError(f"{shown(given)} is not {_WORDS[self.takes[0]]}: write one")
+        try:
+            return self.read(given)
+        except (OverflowError, RecursionError):
+            raise ValueError(f"{shown(given)} is too much: write less") from None
+
+
+_WORDS = {str: "a text", int: "a number", bool: "a switch", dict: "a table", object: "a table"}
+
+
+def shown(value: Any) -> str:
+    """A value in a message: never longer than a line has room for."""
+    try:
+        text = repr(value)
+    except ValueError:  # an integer of too many digits
+        text = "the number"
+    return text if len(text) <= 80 else f"{text[:60]} ..."
 
 
 def parse_size(value: str | int) -> int:
@@ -102,19 +126,19 @@ def whole(low: int, high: int, unit: str = "") -> Kind:
     """A whole number from `low` to `high`."""
     read, bounds = _bounded(_parse_whole, low, high, str)
     schema = {"type": "integer", "minimum": low, "maximum": high}
-    return Kind(read, "INT", unit, bounds, schema=schema)
+    return Kind(read, "INT", unit, bounds, schema=schema, takes=_NUMBERS)
 
 
 def size(low: int, high: int, unit: str = "bytes") -> Kind:
     """A number of bytes from `low` to `high`."""
     read, bounds = _bounded(parse_size, low, high, lambda number: format_size(int(number)))
-    return Kind(read, "SIZE", unit, bounds, format_size, _NUMBER_OR_TEXT)
+    return Kind(read, "SIZE", unit, bounds, format_size, _NUMBER_OR_TEXT, _NUMBERS)
 
 
 def seconds(low: float, high: float) -> Kind:
     """A duration from `low` to `high` seconds."""
     read, bounds = _bounded(parse_seconds, low, high, format_seconds)
-    return Kind(read, "SECONDS", "seconds", bounds, format_seconds, _NUMBER_OR_TEXT)
+    return Kind(read, "SECONDS", "seconds", bounds, format_seconds, _NUMBER_OR_TEXT, _NUMBERS)
 
 
 def choice(*words: str) -> Kind:
@@ -199,14 +223,14 @@ def _read_parameter(value: str) -> str:
 
 def _read_existing_file(value: str | Path) -> Path:
     path = Path(value)
-    if not path.is_file():
+    if "\0" in str(value) or not path.is_file():
         raise ValueError(f"there is no file {str(path)!r}: name one that can be read")
     return path
 
 
 def _read_log_file(value: str) -> str:
     path = Path(value)
-    if str(value) != "-" and (path.is_dir() or not path.parent.is_dir()):
+    if "\0" in str(value) or (str(value) != "-" and (path.is_dir() or not path.parent.is_dir())):
         raise ValueError(f"{str(path)!r} cannot be a file: name one in a folder that exists, or -")
     return str(value)
 
@@ -275,7 +299,7 @@ def _read_path_prefix(value: str) -> str:
 def _read_pattern(value: str) -> str:
     try:
         re.compile(str(value).encode("ascii"))
-    except (re.error, UnicodeEncodeError, OverflowError) as error:
+    except (re.error, UnicodeEncodeError) as error:
         raise ValueError(f"{value!r} is not a regular expression ({error}): correct it") from None
     return str(value)
 
@@ -303,14 +327,12 @@ def _read_media_type(value: str) -> str:
 
 def _read_name_pattern(value: str) -> str:
     name = str(value).removesuffix("*")
-    if not _TOKEN.fullmatch(name or str(value)) or "*" in name:
+    if not _TOKEN.fullmatch(name) or "*" in name:
         raise ValueError(f"{value!r} is not a name: write it, or its beginning and *")
     return str(value)
 
 
 def _read_field_values(value: Any) -> dict[str, str]:
-    if not isinstance(value, dict):
-        raise ValueError(f'{value!r} is no table: write {{ Name = "value" }}')
     for name, text in value.items():
         _read_token(name)
         if not isinstance(text, str) or not re.fullmatch(r"[\t -~\x80-\xff]*", text):
@@ -319,17 +341,22 @@ def _read_field_values(value: Any) -> dict[str, str]:
 
 
 def _read_field_patterns(value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise ValueError(f'{value!r} is no table: write {{ Name = "pattern" }}')
     for name, pattern in value.items():
         _read_token(name)
-        if not isinstance(pattern, bool):
+        if isinstance(pattern, str):
             _read_pattern(pattern)
+        elif not isinstance(pattern, bool):
+            raise ValueError(f"{name}: {shown(pattern)} is no pattern: write a text or a switch")
     return dict(value)
 
 
+def is_label(text: str) -> bool:
+    """Whether it may be the name of an origin or a route."""
+    return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", text) is not None
+
+
 def _read_label(value: str) -> str:
-    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", value):
+    if not is_label(value):
         raise ValueError(f"{value!r} is not a name: use up to 64 letters, digits, - . and _")
     return value
 
@@ -366,7 +393,7 @@ def _read_secret(value: str) -> str:
     if kind == "file":
         try:
             text = Path(where).read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError):
+        except (OSError, ValueError):
             raise ValueError(f"the file {where!r} cannot be read: name one that can") from None
     elif kind == "env":
         text = os.environ.get(where, "")
@@ -378,34 +405,36 @@ def _read_secret(value: str) -> str:
 FOREVER = math.floor(2**31 - 1)  # seconds: the greatest delta-seconds (RFC 9111 1.2.2)
 
 PORT = whole(0, 65535)
-SWITCH = Kind(_read_switch, schema={"type": "boolean"})
+SWITCH = Kind(_read_switch, schema={"type": "boolean"}, takes=(bool,))
 HOST = Kind(_read_host, "ADDRESS")
 ORIGIN = Kind(_read_origin, "URL")
-NETWORK = Kind(_read_network, "NETWORK")
+NETWORK = Kind(_read_network, "NETWORK", takes=(str, ipaddress.IPv4Network, ipaddress.IPv6Network))
 AUTHORITY = Kind(_read_authority, "NAME")
 TOKEN = Kind(_read_token, "TOKEN")
 PARAMETER = Kind(_read_parameter, "NAME")
-EXISTING_FILE = Kind(_read_existing_file, "FILE")
+EXISTING_FILE = Kind(_read_existing_file, "FILE", takes=(str, Path))
 LOG_FILE = Kind(_read_log_file, "FILE")
 SOCKET_PATH = Kind(_read_socket_path, "PATH")
-SERVER = Kind(_read_server, "SERVER", show=_show_server)
+SERVER = Kind(_read_server, "SERVER", show=_show_server, takes=(str, ServerAddress))
 LISTEN_ADDRESS = Kind(_read_listen_address, "ADDRESS")
 HOST_PATTERN = Kind(_read_host_pattern, "HOST")
 PATH_PREFIX = Kind(_read_path_prefix, "PATH")
 PATTERN = Kind(_read_pattern, "REGEX")
 METHOD = Kind(_read_method, "METHOD")
-STATUS = Kind(_read_status, "STATUS", schema={"type": ["integer", "string"]})
+STATUS = Kind(_read_status, "STATUS", schema={"type": ["integer", "string"]}, takes=(str, int))
 MEDIA_TYPE = Kind(_read_media_type, "TYPE")
 NAME_PATTERN = Kind(_read_name_pattern, "NAME")
 FIELD_VALUES = Kind(
     _read_field_values,
     "TABLE",
     schema={"type": "object", "additionalProperties": {"type": "string"}},
+    takes=(dict,),
 )
 FIELD_PATTERNS = Kind(
     _read_field_patterns,
     "TABLE",
     schema={"type": "object", "additionalProperties": {"type": ["string", "boolean"]}},
+    takes=(dict,),
 )
 WORKERS = Kind(
     _read_workers,
@@ -413,9 +442,10 @@ WORKERS = Kind(
     bounds="1 to 1024, or auto",
     show=lambda number: str(number or "auto"),
     schema={"type": ["integer", "string"]},
+    takes=(int, str),
 )
 SECRET = Kind(_read_secret, "SECRET", bounds="a text, file:PATH or env:NAME", show=lambda _: "***")
 LABEL = Kind(_read_label, "NAME")
 TEXT = Kind(_read_text, "TEXT")
 USER = Kind(_read_user, "USER")
-TABLE = Kind(lambda value: value, "TABLE")
+TABLE = Kind(lambda value: value, "TABLE", takes=(object,))

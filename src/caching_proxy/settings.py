@@ -6,7 +6,7 @@ The command line, `--help` and docs/reference/settings.md are generated from the
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any
@@ -164,12 +164,6 @@ class OriginSettings(Declared):
         "How a server is chosen.",
     )
 
-    @model_validator(mode="after")
-    def _has_servers(self) -> Self:
-        if self.load_balance and not self.servers:
-            disagree("load_balance", "there are no servers: name some with --servers")
-        return self
-
 
 class RouteSettings(Declared):
     """What becomes of requests; what is set for all is the default for each route."""
@@ -209,7 +203,8 @@ class RouteSettings(Declared):
         None,
         kinds.seconds(0, kinds.FOREVER),
         CACHE,
-        "Freshness of all that may be stored, whatever the origin states.",
+        "Freshness of all that may be stored, whatever the origin states; of answers to requests"
+        " with Cookie too.",
     )
     stale_while_revalidate: float = setting(
         0.0,
@@ -319,7 +314,11 @@ class RouteSettings(Declared):
     @model_validator(mode="after")
     def _slices(self) -> Self:
         if 0 < self.slice < SLICE_MIN or self.slice > self.max_object:
-            disagree("slice", "use 64KB up to --max-object, or 0 to turn it off")
+            disagree(
+                ("slice", "max_object"),
+                f"slices of {self.slice} bytes do not fit: use 64KB up to --max-object"
+                f" ({self.max_object} bytes), or 0 to turn them off",
+            )
         return self
 
 
@@ -379,10 +378,20 @@ class HeaderChanges(Declared):
 
     @model_validator(mode="after")
     def _leaves_framing(self) -> Self:
-        for part, names in (("remove", self.remove), ("set", self.set), ("add", self.add)):
-            for name in names:
-                if name.lower() in FIXED_FIELDS:
-                    disagree(part, f"{name} is the proxy's own: leave it out")
+        parts: dict[str, Collection[str]] = {
+            "remove": self.remove,
+            "set": self.set,
+            "add": self.add,
+        }
+        fixed = {
+            part: [name for name in names if name.lower() in FIXED_FIELDS]
+            for part, names in parts.items()
+        }
+        problems = [
+            f"{name} is the proxy's own: leave it out" for names in fixed.values() for name in names
+        ]
+        if problems:
+            disagree(next(part for part, names in fixed.items() if names), *problems)
         return self
 
 
@@ -406,6 +415,12 @@ class Origin(OriginSettings):
     url: str = setting(
         ..., kinds.ORIGIN, ORIGIN, "http:// or https://, perhaps with a base path, or unix:/path."
     )
+
+    @model_validator(mode="after")
+    def _has_servers(self) -> Self:
+        if self.load_balance and not self.servers:
+            disagree("load_balance", "there are no servers: name some with --servers")
+        return self
 
 
 class Route(RouteSettings):
@@ -451,12 +466,13 @@ class Route(RouteSettings):
     @model_validator(mode="after")
     def _rewrites(self) -> Self:
         if (self.rewrite is None) != (self.rewrite_to is None):
-            disagree("rewrite", "rewrite and rewrite_to belong together: give both")
+            disagree(("rewrite", "rewrite_to"), "rewrite and rewrite_to belong together: give both")
         if self.rewrite is not None and self.rewrite_to is not None:
             try:
-                re.compile(f"(?:{self.rewrite})|").sub(self.rewrite_to, "")
+                re.compile(self.rewrite).sub(self.rewrite_to, "")
             except (re.error, IndexError) as error:
-                disagree("rewrite_to", f"{self.rewrite_to!r} does not fit rewrite: {error}")
+                told = f"{self.rewrite_to!r} does not fit rewrite ({error}): correct one of them"
+                disagree("rewrite_to", told)
         return self
 
 
@@ -604,7 +620,10 @@ class Settings(OriginSettings, RouteSettings, StoreSettings):
     @model_validator(mode="after")
     def _has_own_admin_port(self) -> Self:
         if self.admin and self.port == self.admin_port != 0:
-            disagree("admin_port", f"{self.admin_port} is --port already: choose another one")
+            disagree(
+                ("admin_port", "port"),
+                f"--port and --admin-port are both {self.port}: choose another one",
+            )
         return self
 
 

@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import re
+import sys
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 Place = tuple[str | int, ...]
 
@@ -28,6 +34,7 @@ class _Scanner:
         self._at = 0
         self._found: dict[Place, int] = {}
         self._lengths: dict[Place, int] = {}  # of lists of tables
+        self._counted = 0, 1  # an offset, and its line
 
     def scan(self) -> dict[Place, int]:
         table: Place = ()
@@ -47,9 +54,10 @@ class _Scanner:
         names = self._key()
         for name in names[:-1]:
             path = self._last((*path, name))
-        path = (*path, names[-1])
-        if is_list:
             self._found.setdefault(path, line)
+        path = (*path, names[-1])
+        self._found.setdefault(path, line)
+        if is_list:
             self._lengths[path] = self._lengths.get(path, 0) + 1
         path = self._last(path)
         self._found[path] = line
@@ -76,7 +84,7 @@ class _Scanner:
             self._skip(_SPACE)
             found = _STRING.match(self._text, self._at) or _BARE_KEY.match(self._text, self._at)
             assert found is not None, "tomllib takes no such document"
-            names.append(found[0].strip("\"'"))
+            names.append(_name(found[0]))
             self._at = found.end()
             self._skip(_SPACE)
             if not self._text.startswith(".", self._at):
@@ -117,4 +125,12 @@ class _Scanner:
         return True
 
     def _line(self) -> int:
-        return self._text.count("\n", 0, self._at) + 1
+        at, line = self._counted
+        line += self._text.count("\n", at, self._at)
+        self._counted = self._at, line
+        return line
+
+
+def _name(key: str) -> str:
+    """What a simple key says."""
+    return next(iter(tomllib.loads(f"{key} = 0"))) if key[0] in "\"'" else key

@@ -18,6 +18,7 @@ import pytest
 from caching_proxy import __version__
 
 from .support.messages import Response
+from .support.ports import unused_port
 from .support.raw_client import RawClient
 from .support.waiting import wait_until
 
@@ -164,18 +165,10 @@ def test_no_verb_starts_the_proxy() -> None:
 
 
 def test_the_port_comes_from_the_environment() -> None:
-    with free_port() as port:
-        options = ("--host", "127.0.0.1", "--admin-port", "0", "--origin", "http://127.0.0.1:9")
-        with started(*APP, "start", *options, PROXY_PORT=str(port)) as proxy:
-            assert proxy.port == port
-
-
-@contextmanager
-def free_port() -> Iterator[int]:
-    """A port that nobody else is given while it is not listened on."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-    yield port
+    port = unused_port()
+    options = ("--host", "127.0.0.1", "--admin-port", "0", "--origin", "http://127.0.0.1:9")
+    with started(*APP, "start", *options, PROXY_PORT=str(port)) as proxy:
+        assert proxy.port == port
 
 
 @contextmanager

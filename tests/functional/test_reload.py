@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from .support.configured import NOT_TAKEN_OVER, TAKEN_OVER, Configured
+from .support.ports import unused_port
 from .support.processes import children, connections
 from .support.proxy import ProxyProcess, environment
 from .support.raw_client import RawClient
@@ -30,12 +31,6 @@ def configure(start_proxy: StartProxy, tmp_path: Path) -> Configure:
         return Configured(start_proxy, tmp_path, text, *options)
 
     return start
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 @WORKERS
@@ -100,7 +95,7 @@ def test_an_address_that_cannot_be_had_changes_nothing(
 ) -> None:
     """What else the configuration says is not taken over either."""
     text = f'origin = "{origin.url}"\nname = "%s"\n[[listeners]]\naddress = "127.0.0.1:{{port}}"\n'
-    port = free_port()
+    port = unused_port()
     configured = configure((text % "one").format(port=port), "--workers", workers, "--no-host")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         other = f'[[listeners]]\naddress = "127.0.0.1:{taken.getsockname()[1]}"\n'
@@ -113,7 +108,7 @@ def test_an_address_that_cannot_be_had_changes_nothing(
 
 @WORKERS
 def test_listeners_come_and_go(configure: Configure, origin: ScriptedOrigin, workers: str) -> None:
-    first, second = free_port(), free_port()
+    first, second = unused_port(), unused_port()
     text = f'origin = "{origin.url}"\n[[listeners]]\naddress = "127.0.0.1:%d"\n'
     configured = configure(text % first, "--workers", workers, "--no-host")
     with RawClient(("127.0.0.1", first)) as kept:

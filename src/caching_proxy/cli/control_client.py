@@ -25,8 +25,8 @@ def ask(
         settings.admin_host, settings.admin_port, timeout=TIMEOUT
     )
     try:
-        body = None if content is None else json.dumps(content)
-        connection.request(method, path, body, _credentials(settings))
+        asked = None if content is None else json.dumps(content)
+        connection.request(method, path, asked, _credentials(settings))
         response = connection.getresponse()
         status, body = response.status, response.read()
     except (OSError, http.client.HTTPException) as error:

@@ -194,14 +194,15 @@ def judge_storing(
 
     date = response_date(response, received_at)
     given = rules.lifetimes_of(status, response)
-    if given.override is not None:
-        stated: Lifetime | None = Lifetime(given.override, LifetimeSource.OVERRIDE_TTL)
-        directives = replace(directives, no_cache=False)
-    else:
-        expires = response.combined(b"expires") if targeted is None else None
-        stated = explicit_lifetime(directives, expires, date, received_at)
+    expires = response.combined(b"expires") if targeted is None else None
+    stated = explicit_lifetime(directives, expires, date, received_at)
     if stated is None and method in _UNSAFE:
         return NotStorable.NO_LIFETIME
+    age = initial_age(response, date, requested_at, received_at)
+    lasting = stated is not None and age < stated.seconds and not directives.no_cache
+    if given.override is not None:
+        stated = Lifetime(given.override, LifetimeSource.OVERRIDE_TTL)
+        directives = replace(directives, no_cache=False)
     lifetime = (
         stated
         or _given_lifetime(given)
@@ -209,14 +210,13 @@ def judge_storing(
             status, directives.public, response.combined(b"last-modified"), date, rules.ttl
         )
     )
-    age = initial_age(response, date, requested_at, received_at)
     found = _describe(directives, lifetime or _NO_LIFETIME, age, date, response, given)
     if lifetime is None and not (directives.public or status in HEURISTICALLY_CACHEABLE):
         return _reason(found)  # RFC 9111 3 does not let it be stored, validator or not
     return (
-        _refused_by_cookies(request, response, stated is not None, found)
+        _refused_by_cookies(request, response, lasting, stated is not None, found)
         or _refused_by_validators(status, response, found, received_at)
-        or _guarded(request, found)
+        or _guarded(request, directives, found)
     )
 
 
@@ -315,11 +315,19 @@ def _usable_stale(found: Storable) -> bool:
 
 
 def _refused_by_cookies(
-    request: FieldSection, response: FieldSection, stated: bool, found: Storable
+    request: FieldSection,
+    response: FieldSection,
+    lasting: bool,
+    stated: bool,
+    found: Storable,
 ) -> NotStorable | None:
-    """Cookies hint at an answer for one user: only the origin can say that it is for everybody."""
+    """Cookies hint at an answer for one user.
+
+    Of one that is set only the origin can say that it is for everybody, for a time (`lasting`); of
+    an answer to a request with one, the operator may as well (`stated`).
+    """
     sets = response.combined(b"set-cookie") is not None and b"set-cookie" not in found.excluded
-    if sets and not (stated and _usable_unasked(found)):
+    if sets and not lasting:
         return NotStorable.SET_COOKIE  # a 304 would not take a stored cookie back
     if request.combined(b"cookie") is not None and not (stated or found.no_cache):
         return NotStorable.COOKIE
@@ -343,11 +351,14 @@ def _refused_by_validators(
     return _reason(found)
 
 
-def _guarded(request: FieldSection, found: Storable) -> Storable:
-    """Without the operator's stale-if-error where cookies came and nobody may have it unasked."""
+def _guarded(request: FieldSection, directives: Directives, found: Storable) -> Storable:
+    """Without the operator's windows where cookies came and nobody may have it unasked."""
     if request.combined(b"cookie") is None or _usable_unasked(found):
         return found
-    return found._replace(stale_if_error=max(found.stale_if_error, 0))
+    return found._replace(
+        stale_while_revalidate=directives.stale_while_revalidate or 0,
+        stale_if_error=directives.stale_if_error or 0,
+    )
 
 
 def _reason(found: Storable) -> NotStorable:
