@@ -6,6 +6,7 @@ from caching_proxy.fiber cimport Fiber
 
 cdef enum:
     FILL_HIGH = 262144        # octets that wait for the slowest reader before the source is paused
+    WINDOW = 262144           # octets that a reader takes at once: more would only wait in its transport
 
 cdef class Source:
     cdef pause(self)

@@ -9,7 +9,6 @@ from cpython.bytes cimport PyBytes_GET_SIZE
 from libc.stdint cimport int64_t
 
 cdef enum:
-    WINDOW = 262144           # octets that a reader takes at once: more would only wait in its transport
     CHUNKS_APART = 8          # of more that came at once one is made: bounds count octets, not objects
 
 

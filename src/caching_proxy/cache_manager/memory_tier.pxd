@@ -33,6 +33,7 @@ cdef class MemoryTier:
     cdef Queue small
     cdef Queue main
     cdef Ghosts ghosts
+    cdef readonly int64_t orphans     # octets of what was dropped while it was in use
     cdef readonly int64_t limit
     cdef readonly int variants        # at most, of one URL
     cdef readonly int64_t entries
@@ -51,6 +52,8 @@ cdef class MemoryTier:
     cdef int64_t expire(self, list entries, int64_t now) except -1
     cpdef touch(self, Entry entry)
     cdef discard(self, Entry entry)
+    cdef pin(self, Entry entry)
+    cdef unpin(self, Entry entry)
     cpdef int64_t clear(self) except -1
     cpdef int64_t used(self) noexcept
     cdef link(self, Entry entry)

@@ -225,13 +225,27 @@ cdef class MemoryTier:
 
     cpdef int64_t used(self) noexcept:
         """Octets of memory taken."""
-        return self.small.size + self.main.size
+        return self.small.size + self.main.size + self.orphans
 
     cdef discard(self, Entry entry):
-        """Drop one entry; nothing happens when it is no longer stored."""
+        """Drop one entry; nothing happens when it is no longer stored. While it is in use it counts all the same."""
         if entry.linked:
             (self.main if entry.in_main else self.small).remove(entry)
             self.unlink(entry)
+            if entry.users:
+                self.orphans += entry.cost()
+
+    cdef pin(self, Entry entry):
+        """Its octets are on their way to a client: stored or not, they count."""
+        if not entry.users and not entry.linked:
+            self.orphans += entry.cost()
+        entry.users += 1
+
+    cdef unpin(self, Entry entry):
+        """They have left, or never will."""
+        entry.users -= 1
+        if not entry.users and not entry.linked:
+            self.orphans -= entry.cost()
 
     cdef unlink(self, Entry entry):
         """Take `entry`, which is in no queue any more, out of its URL's chain."""

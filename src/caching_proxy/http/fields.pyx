@@ -110,13 +110,16 @@ cdef bint is_unkeyed(const char* name, Py_ssize_t size) noexcept nogil:
     """
     cdef char hyphened[32]
     cdef Py_ssize_t at
+    cdef Py_ssize_t looked = min(size, 32)
     if size > 12 and equals_lower(name, b"x-forwarded-", 12):
         return True
-    if size > 32 or memchr(name, c"_", size) == NULL:
+    if memchr(name, c"_", size) == NULL:
         return False
-    for at in range(size):
+    for at in range(looked):
         hyphened[at] = c"-" if name[at] == c"_" else name[at]
-    return known_id(hyphened, size) != F_OTHER or (size > 12 and equals_lower(hyphened, b"x-forwarded-", 12))
+    if size > 12 and equals_lower(hyphened, b"x-forwarded-", 12):
+        return True
+    return size == looked and known_id(hyphened, size) != F_OTHER
 
 
 @cython.freelist(64)

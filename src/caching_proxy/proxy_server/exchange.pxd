@@ -49,6 +49,7 @@ cdef class Exchange(Reader):
     cdef bint answered                # it is done, or could not be
     cdef object receipt
     # the answer
+    cdef list pieces                  # what is still to be sent of a stored response (responding.send_pieces)
     cdef Fetch fetch
     cdef bint follows                 # the fetch was under way already
     cdef bint keep_alive

@@ -385,7 +385,7 @@ cdef class ClientConnection(Client):
         """What was just written is of `entry`: while it has not left, that counts as in use."""
         if self.writable or self.gone:
             return
-        entry.users += 1
+        self.service.cache.memory.pin(entry)
         if self.pinned is None:
             self.pinned = []
         self.pinned.append(entry)
@@ -395,7 +395,7 @@ cdef class ClientConnection(Client):
         cdef Entry entry
         if self.pinned is not None:
             for entry in self.pinned:
-                entry.users -= 1
+                self.service.cache.memory.unpin(entry)
             self.pinned = None
 
     cdef send(self, bytes head, list chunks):

@@ -23,6 +23,7 @@ from caching_proxy.proxy_server.responding cimport (
 )
 from caching_proxy.proxy_server.service cimport Service
 from caching_proxy.proxy_server.slicing cimport is_sliceable
+from caching_proxy.proxy_server.responding import send_pieces
 from caching_proxy.proxy_server.slicing import answer_slices
 
 from caching_proxy.cache_manager.rfc9111.invalidation import SAFE_METHODS, invalidated_targets
@@ -43,6 +44,11 @@ cdef dict FROM_STORE = {
 # What tells that somebody else's request is passed on.
 cdef uint64_t FORWARDED = bit(F_X_FORWARDED_FOR) | bit(F_X_FORWARDED_HOST) | bit(F_X_FORWARDED_PROTO) | bit(
     F_FORWARDED) | bit(F_VIA) | WORDS_OF_GATEWAYS
+# Fields besides these by which gateways mark what they pass on.
+cdef tuple MARKS_OF_GATEWAYS = (
+    b"cdn-loop", b"cf-ray", b"forwarded-for", b"x-amz-cf-id", b"x-azure-fdid", b"x-forwarded", b"x-proxyuser-ip",
+    b"x-varnish",
+)
 
 
 cdef object set_out(Exchange exchange):
@@ -75,6 +81,8 @@ async def answer(Exchange x):
             if x.verdict is STALE_WHILE_REVALIDATE:
                 revalidate_behind(x)
             respond_stored(x, x.entry, b"; hit", FROM_STORE[x.verdict])
+            if x.pieces is not None:
+                await send_pieces(x)
             return
         if x.verdict is UNSATISFIABLE:
             raise RequestRefused(problems.ONLY_IF_CACHED)
@@ -95,6 +103,8 @@ async def answer(Exchange x):
             go_alone(x)
         if may_be_stale(x):
             respond_stale(x)
+            if x.pieces is not None:
+                await send_pieces(x)
             return
         if x.fetch.error is not None:
             raise x.fetch.error
@@ -102,6 +112,8 @@ async def answer(Exchange x):
         invalidate(x)
         if x.fetch.confirmed is not None:
             respond_confirmed(x)
+            if x.pieces is not None:
+                await send_pieces(x)
             return
         begin_response(x, fate_of(x) + outcome(x.fetch))
         while not x.ended:
@@ -197,7 +209,7 @@ cdef begin_purge(Exchange x):
     """
     cdef Fields fields = x.request.fields
     cdef Service service = x.service
-    if x.client.peer not in x.route.purgers or fields.seen & FORWARDED:
+    if x.client.peer not in x.route.purgers or came_through(fields):
         raise RequestRefused(problems.PURGE_REFUSED)
     selection = purge_selection(x)
     if service.relay is not None:
@@ -207,6 +219,17 @@ cdef begin_purge(Exchange x):
         x.take_receipt({"purged": service.purge_tags(tags, selection["soft"])})
     else:
         x.take_receipt({"purged": service.purge_target(x.target, x.host, selection["soft"])})
+
+
+cdef bint came_through(Fields fields) except -1:
+    """Whether something in the request tells that somebody passed it on."""
+    cdef bytes name
+    if fields.seen & FORWARDED:
+        return True
+    for name in MARKS_OF_GATEWAYS:
+        if fields.contains(name):
+            return True
+    return False
 
 
 cdef dict purge_selection(Exchange x):

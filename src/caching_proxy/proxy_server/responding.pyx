@@ -5,7 +5,8 @@ from libc.stdint cimport int64_t, uint64_t
 from libc.time cimport time
 
 from caching_proxy.cache_manager.cache_key cimport key_digest
-from caching_proxy.cache_manager.fill cimport Fill
+from caching_proxy.cache_manager.fill cimport WINDOW, Fill
+from caching_proxy.cache_manager.memory_tier cimport MemoryTier
 from caching_proxy.http.fields cimport (
     F_ETAG, F_IF_MODIFIED_SINCE, F_IF_NONE_MATCH, F_IF_RANGE, F_LAST_MODIFIED, F_RANGE, Fields, bit,
 )
@@ -125,27 +126,62 @@ cdef respond_unsatisfiable(Exchange x, Entry entry, bytes fate):
 cdef respond_ranges(Exchange x, Entry entry, list ranges, bytes fate, bytes detail):
     """206 (Partial Content), in several parts where several ranges are asked for (RFC 9110 15.3.7)."""
     cdef list lines = metadata(entry)
-    cdef list chunks = []
+    cdef list chunks
+    cdef list pieces = []             # octets, or first and last of those that are stored
     cdef bytes content_type, boundary
     cdef int64_t size = 0
     if len(ranges) == 1:
         first, last = ranges[0]
         lines.append((b"Content-Range", b"bytes %d-%d/%d" % (first, last, entry.length)))
-        chunks.append(entry.octets(first, last))
+        pieces.append((first, last))
     else:
         content_type = next((value for name, value in lines if name.lower() == b"content-type"), None)
         boundary = new_boundary()
         lines = [line for line in lines if line[0].lower() != b"content-type"]
         lines.append((b"Content-Type", multipart_type(boundary)))
         for first, last in ranges:
-            chunks.append(part_head(boundary, content_type, (first, last), entry.length, not chunks))
-            chunks.append(entry.octets(first, last))
-        chunks.append(multipart_end(boundary))
-    for chunk in chunks:
-        size += len(chunk)
+            pieces.append(part_head(boundary, content_type, (first, last), entry.length, not pieces))
+            pieces.append((first, last))
+        pieces.append(multipart_end(boundary))
+    for piece in pieces:
+        size += len(piece) if isinstance(piece, bytes) else piece[1] - piece[0] + 1
+    if size <= WINDOW:
+        chunks = [piece if isinstance(piece, bytes) else entry.octets(piece[0], piece[1]) for piece in pieces]
     x.status = 206
-    send(x, partial_head(x.route, x.service, entry, time(NULL), lines, size, fate, detail, connection_line(x)), chunks)
-    x.client.pin(entry)
+    head = partial_head(x.route, x.service, entry, time(NULL), lines, size, fate, detail, connection_line(x))
+    if size <= WINDOW:
+        send(x, head, chunks)
+    else:
+        send(x, head, [])
+        x.entry = entry
+        x.pieces = pieces
+
+
+async def send_pieces(Exchange x):
+    """Send what respond_ranges has left, at the client's pace."""
+    for piece in x.pieces:
+        if isinstance(piece, bytes):
+            send(x, None, [piece])
+        else:
+            await send_octets(x, x.entry, piece[0], piece[1] + 1)
+        if x.client.gone:
+            return
+
+
+async def send_octets(Exchange x, Entry entry, int64_t at, int64_t end):
+    """Send the octets of a stored response from `at` to before `end`, at the client's pace."""
+    cdef MemoryTier memory = x.service.cache.memory
+    cdef int64_t behind
+    memory.pin(entry)
+    try:
+        while at < end and not x.client.gone:
+            behind = min(at + WINDOW, end)
+            send(x, None, [entry.octets(at, behind - 1)])
+            at = behind
+            while not x.client.writable and not x.client.gone:
+                await x.changed()
+    finally:
+        memory.unpin(entry)
 
 
 # -- from a fetch

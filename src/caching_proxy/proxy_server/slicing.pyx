@@ -19,6 +19,8 @@ from caching_proxy.proxy_server.heads cimport hit_head, metadata, partial_head
 from caching_proxy.proxy_server.lookup cimport judged
 from caching_proxy.proxy_server.responding cimport connection_line, respond_unsatisfiable, send
 
+from caching_proxy.proxy_server.responding import send_octets
+
 from caching_proxy.cache_manager.rfc9111.reuse import Reuse
 from caching_proxy.http.conditional import not_modified
 from caching_proxy.http.ranges import if_range_holds, single_range
@@ -203,7 +205,9 @@ async def send_slice(Exchange x, Slices s, Entry entry):
     cdef int64_t end = min(s.end, (s.at // s.size + 1) * s.size)
     s.position = s.at // s.size * s.size
     if s.stored:
-        send(x, None, [entry.octets(s.at, end - 1)])
+        await send_octets(x, entry, s.at, end)
+        if x.client.gone:
+            return
         s.at = end
     while s.at < end or not x.client.writable:
         if s.at < end and x.client.writable:
