@@ -191,6 +191,17 @@ def test_an_exchange_under_way_ends_when_draining(
     assert proxy.wait() == 0
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_the_control_api_drains_all(start_proxy: StartProxy, workers: str) -> None:
+    """As SIGTERM does, with a receipt."""
+    proxy = start_proxy("--workers", workers)
+    with proxy.client() as kept:
+        assert kept.get("/").status == 200
+        receipt = admin(proxy, "POST", "/drain")
+        assert receipt == {"draining": True, "workers": int(workers), "connections": 1}
+    assert proxy.wait() == 0
+
+
 def _refused(proxy: ProxyProcess) -> bool:
     try:
         with proxy.client():

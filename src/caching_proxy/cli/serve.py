@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import ipaddress
 import logging
+import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,8 @@ def serve(
     )
     for line in warnings(configuration):
         logger.warning(line)
+    if sys.platform == "win32" and configuration.settings.workers != 1:
+        raise click.ClickException("--workers: on Windows there is one: leave it out")
     try:
         event_loop.run(_Proxy(sources, configuration).run(hints))
     except (ListenError, privileges.PrivilegesError) as error:
@@ -196,6 +199,15 @@ class _Proxy:
         if (old.workers == 1) != (new.workers == 1):
             fixed.append("workers")
         return [f"{name} changes at the next start or upgrade (SIGUSR2)" for name in fixed]
+
+    async def drain(self) -> dict[str, Any]:
+        """Begin to end; the receipt tells how many workers that reaches, and their connections."""
+        stats = await self._fleet.stats()
+        if self._control is not None:
+            self._control.draining = True
+        self._orders.put_nowait(event_loop.END)
+        workers = stats.get("workers", 1)
+        return {"draining": True, "workers": workers, "connections": stats["connections"]}
 
     async def stats(self) -> dict[str, Any]:
         """Counters by name, of all workers together."""

@@ -56,6 +56,10 @@ class Controlled(Protocol):
         """How a request would be answered, and why; ValueError (one line) when it is none."""
         ...
 
+    async def drain(self) -> dict[str, Any]:
+        """Begin to end, as SIGTERM does; tell how much there is to end."""
+        ...
+
     async def reload(self) -> dict[str, Any]:
         """Take over the configuration anew; ValueError (a line a problem) when it is wrong."""
         ...
@@ -63,7 +67,7 @@ class Controlled(Protocol):
 
 class ControlApi:
     """`GET /healthz` (503 while draining) and `/stats`; `POST /clear`, `/purge`, `/explain`,
-    `/reload`.
+    `/reload`, `/drain`.
 
     Every answer is JSON.
     """
@@ -129,6 +133,7 @@ class ControlApi:
                 web.post("/purge", self._purge),
                 web.post("/explain", self._explain),
                 web.post("/reload", self._reload),
+                web.post("/drain", self._drain),
             ]
         )
         return application
@@ -144,6 +149,9 @@ class ControlApi:
     async def _clear(self, request: web.Request) -> web.Response:
         receipt = await self._proxy.clear()
         return _json({"removed": receipt.number, **receipt.workers})
+
+    async def _drain(self, request: web.Request) -> web.Response:
+        return _json(await self._proxy.drain())
 
     async def _reload(self, request: web.Request) -> web.Response:
         try:

@@ -42,6 +42,9 @@ class Recorder:
     async def reload(self) -> dict[str, Any]:
         return {}
 
+    async def drain(self) -> dict[str, Any]:
+        return {}
+
 
 class Served:
     """The control API of a recorder, on a thread of its own."""
