@@ -10,7 +10,7 @@ from caching_proxy.http.head cimport ResponseHead
 from caching_proxy.proxy_server.fetch cimport Fetch, selecting_of
 from caching_proxy.proxy_server.heads cimport origin_lines, rebuilt_head, stored_head, without_names
 
-from caching_proxy.cache_manager.rfc9111.freshness import LifetimeSource
+from caching_proxy.cache_manager.rfc9111.freshness import LifetimeSource, initial_age, response_date
 from caching_proxy.cache_manager.rfc9111.storable import OF_THE_REQUEST, NotStorable, Storable, judge_storing
 from caching_proxy.cache_manager.rfc9111.validation import (
     caching_fields, fields_for_all, head_agrees, merged_fields, unstored_fields,
@@ -18,6 +18,7 @@ from caching_proxy.cache_manager.rfc9111.validation import (
 from caching_proxy.cache_manager.tags import TOO_MANY_TAGS
 
 cdef tuple COOKIE = (b"cookie",)
+cdef Fields NO_FIELDS = Fields.of([])
 cdef object ALL_HOP_BY_HOP = unstored_fields(None)
 # How a confirmed response is used for its asker alone.
 cdef object USED_ONCE = Storable(0, LifetimeSource.NONE, 0, 0, True, True, 0, -1, ALL_HOP_BY_HOP)
@@ -44,7 +45,7 @@ cdef confirm(Fetch fetch):
     storable = verdict(fetch, entry, fetch.variant, fresh)
     fetch.renewed = fetch.confirmed = renew(fetch, entry, fetch.variant, None, fresh, storable)
     if not isinstance(storable, Storable):
-        storable = USED_ONCE._replace(date=entry.date)
+        storable = used_once(fetch, entry, lines)
     if fetch.renewed is None or len(fresh) < len(lines) or storable.excluded is not ALL_HOP_BY_HOP:
         fetch.confirmed = updated(fetch, entry, fetch.variant, None, lines, storable._replace(excluded=frozenset()))
 
@@ -70,6 +71,16 @@ cdef list said_to_all(Fetch fetch, Entry entry, Variant variant):
         return lines
     # It is everybody's already; but what else is said to somebody with a cookie is not.
     return caching_fields(lines, fetch.route.rules.targets)
+
+
+cdef object used_once(Fetch fetch, Entry entry, list lines):
+    """How the response that the fetch's answer confirms is used for its asker alone."""
+    storable = judge_renewed(fetch, entry, lines, NO_FIELDS)
+    if isinstance(storable, Storable):
+        return storable
+    date = response_date(fetch.head.fields, fetch.received_at)
+    age = initial_age(fetch.head.fields, date, fetch.requested_at, fetch.received_at)
+    return USED_ONCE._replace(date=entry.date, age=age)
 
 
 cdef object verdict(Fetch fetch, Entry entry, Variant variant, list fresh):
