@@ -195,7 +195,7 @@ def pages(name: str, *, vary: bool) -> Script:
     return reply
 
 
-@pytest.mark.parametrize("name", ["Cookie", "X-Team"])
+@pytest.mark.parametrize("name", ["Cookie"])
 def test_one_users_validation_leaves_whose_page_the_others_have(
     timed: TimedStand, name: str
 ) -> None:

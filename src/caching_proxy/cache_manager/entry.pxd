@@ -44,4 +44,5 @@ cdef class Entry:
     cdef bint linked
 
     cdef Py_ssize_t cost(self) noexcept
+    cdef bint is_personal(self) except -1
     cdef bytes octets(self, int64_t first, int64_t last)

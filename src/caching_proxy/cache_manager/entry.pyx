@@ -4,6 +4,9 @@ cimport cython
 from cpython.bytes cimport PyBytes_GET_SIZE
 
 
+cdef frozenset PERSONAL = frozenset((b"cookie", b"authorization"))
+
+
 # Without the garbage collector: it would walk a million entries again and again, and there are no cycles of entries but
 # the tier's queues and chains, which the tier takes apart.
 @cython.no_gc
@@ -54,6 +57,13 @@ cdef class Entry:
             for tag in self.tags:
                 size += TAG_OVERHEAD + PyBytes_GET_SIZE(tag)
         return size
+
+    cdef bint is_personal(self) except -1:
+        """Whether Vary selected it by who asked: an origin may give everybody's page one tag."""
+        for name, _ in self.selecting or ():
+            if name in PERSONAL:
+                return True
+        return False
 
     cdef bytes octets(self, int64_t first, int64_t last):
         """The octets of the body from `first` to `last`, both included; None where some of them are not there."""

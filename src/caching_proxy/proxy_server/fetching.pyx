@@ -20,7 +20,6 @@ cdef enum:
 cdef object PASS = Reuse.PASS
 # Methods for which If-None-Match means what is stored (RFC 9110 13.1.2): for others it would be 412.
 cdef frozenset CONDITIONAL = frozenset((b"GET", b"HEAD", b"QUERY"))
-cdef frozenset PERSONAL = frozenset((b"cookie", b"authorization"))
 cdef frozenset ERRORS = frozenset((500, 502, 503, 504))     # RFC 5861 4
 
 
@@ -146,15 +145,7 @@ cdef offer(Exchange x, Fetch fetch):
             entry for entry in x.service.cache.memory.of_url(x.url)
             if entry.parts is None and entry.status == 200 and entry.etag and not entry.etag.startswith(b"W/")
             and entry.variant.accept_encoding == x.variant.accept_encoding
-            and entry.variant.extra == x.variant.extra and not is_personal(entry)][:OFFERED_MAX]
-
-
-cdef bint is_personal(Entry entry) except -1:
-    """Whether it was selected by who asked: an origin may give everybody's page one tag."""
-    for name, _ in entry.selecting or ():
-        if name in PERSONAL:
-            return True
-    return False
+            and entry.variant.extra == x.variant.extra and not entry.is_personal()][:OFFERED_MAX]
 
 
 cdef bint can_complete(Exchange x) except -1:

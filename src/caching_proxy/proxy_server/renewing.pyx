@@ -38,7 +38,7 @@ cdef confirm(Fetch fetch):
     fetch.service.revalidated += 1
     for other in others:
         fresh = said_to_all(fetch, other, other.variant)
-        if other.selecting is not None:                 # by what somebody else sent
+        if other.is_personal():
             fresh = caching_fields(fresh, fetch.route.rules.targets)
         renew(fetch, other, other.variant, other.selecting, fresh, verdict(fetch, other, other.variant, fresh))
     fresh = said_to_all(fetch, entry, fetch.variant)
@@ -47,7 +47,7 @@ cdef confirm(Fetch fetch):
     if not isinstance(storable, Storable):
         storable = used_once(fetch, entry, lines)
     if fetch.renewed is None or len(fresh) < len(lines) or storable.excluded is not ALL_HOP_BY_HOP:
-        fetch.confirmed = updated(fetch, entry, fetch.variant, None, lines, storable._replace(excluded=frozenset()))
+        fetch.confirmed = for_asker(fetch, entry, lines, storable)
 
 
 cdef renew_by_head(Fetch fetch):
@@ -71,6 +71,13 @@ cdef list said_to_all(Fetch fetch, Entry entry, Variant variant):
         return lines
     # It is everybody's already; but what else is said to somebody with a cookie is not.
     return caching_fields(lines, fetch.route.rules.targets)
+
+
+cdef Entry for_asker(Fetch fetch, Entry entry, list lines, object storable):
+    """`entry` with all that the answer says to who asked; what it reserves is taken from the answer alone."""
+    cdef list stored = [line for line in origin_lines(entry) if line[0].lower() not in storable.excluded]
+    cdef ResponseHead head = rebuilt_head(entry, merged_fields(stored, lines), entry.length)
+    return with_head(fetch, entry, head, fetch.variant, None, storable._replace(excluded=frozenset()))
 
 
 cdef object used_once(Fetch fetch, Entry entry, list lines):
@@ -125,7 +132,11 @@ cdef ResponseHead renewed_head(Entry entry, list fresh):
 
 cdef Entry updated(Fetch fetch, Entry entry, Variant variant, tuple selecting, list fresh, object storable):
     """`entry` with newer fields."""
-    cdef ResponseHead head = renewed_head(entry, fresh)
+    return with_head(fetch, entry, renewed_head(entry, fresh), variant, selecting, storable)
+
+
+cdef Entry with_head(Fetch fetch, Entry entry, ResponseHead head, Variant variant, tuple selecting, object storable):
+    """`entry` with another head; `selecting` as `renew` has it."""
     tags = fetch.tags_of(head.fields)
     if selecting is None:
         selecting = selecting_of(head.fields, fetch.request.fields)
