@@ -46,13 +46,15 @@ def test_what_is_there_in_vain_is_a_warning(tmp_path: Path) -> None:
 
 
 def test_every_problem_has_its_line(tmp_path: Path) -> None:
-    (tmp_path / "f.toml").write_text('prot = 8080\n[[routes]]\norigin = "apy"\ncache_ttl = "x"\n')
+    text = 'prot = 8080\norigin = "http://a"\n[[routes]]\norigin = "apy"\ncache_ttl = "x"\n'
+    (tmp_path / "f.toml").write_text(text)
     ended = run("check", "f.toml", folder=tmp_path)
     assert (ended.returncode, ended.stdout) == (1, "")
     lines = ended.stderr.splitlines()
     assert [line.split(": ")[:2] for line in lines] == [
         ["f.toml:1", "prot"],
-        ["f.toml:4", "routes[0].cache_ttl"],
+        ["f.toml:4", "routes[0].origin"],
+        ["f.toml:5", "routes[0].cache_ttl"],
     ]
     assert "did you mean `port`?" in lines[0]
 
