@@ -522,3 +522,14 @@ def test_windows_of_the_origin_do() -> None:
     told = cc(b"max-age=0, stale-while-revalidate=5, stale-if-error=6", etag=TAG)
     found = stored(judge(told, COOKIE, rules=windows(60, 70)))
     assert (found.stale_while_revalidate, found.stale_if_error) == (5, 6)
+
+
+@pytest.mark.parametrize(("age", "everybodys"), [(b"3", True), (b"4", False)])
+def test_the_origins_word_for_a_cookie_lasts_as_long_as_it_says(
+    age: bytes, everybodys: bool
+) -> None:
+    """The answer took a second: with 4 it is five seconds old."""
+    response = cc(b"max-age=5", set_cookie=b"theme=dark", age=age)
+    verdict = judge(response, rules=overriding(60))
+    assert isinstance(verdict, Storable) is everybodys
+    assert everybodys or verdict is NotStorable.SET_COOKIE
