@@ -20,7 +20,7 @@ if os.fork() == 0:
     ballast = b"x" * 50_000_000
     while time.process_time() < 0.2:
         pass
-    print("ready", os.getpid(), os.getppid(), flush=True)
+    print(f"ready {os.getpid()} {os.getppid()}", flush=True)  # one write, even when unbuffered
 while True:
     signal.pause()
 """
