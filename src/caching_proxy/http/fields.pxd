@@ -48,3 +48,4 @@ cdef class Fields:
     cdef bytes first(self, FieldId field)
     cdef bytes joined(self, FieldId field)
     cdef Fields without_named(self)
+    cdef bytes excerpt(self, uint64_t fields)

@@ -11,6 +11,9 @@ from libc.string cimport memchr, memcpy
 
 from caching_proxy.http.grammar cimport LOWER, equals_lower
 
+cdef enum:
+    EXCERPT_MAX = 512         # octets
+
 cdef tuple NAMES = (
     b"", b"host", b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer",
     b"transfer-encoding", b"upgrade", b"http2-settings", b"proxy-authenticate",
@@ -240,6 +243,24 @@ cdef class Fields:
             return self.joined(field)
         values = self.values(name)
         return b", ".join(values) if values else None
+
+    cdef bytes excerpt(self, uint64_t fields):
+        """The ids and values of the lines that are in `fields`, as one text; None where it would be a long one."""
+        cdef char text[EXCERPT_MAX]
+        cdef int at
+        cdef Span* span
+        cdef Py_ssize_t size = 0
+        for at in range(self.count):
+            span = &self.spans[at]
+            if not bit(<FieldId>span.field) & fields:
+                continue
+            if size + span.value_size + 2 > EXCERPT_MAX:
+                return None
+            text[size] = span.field
+            memcpy(text + size + 1, self.base + span.value, span.value_size)
+            size += span.value_size + 2
+            text[size - 1] = c"\n"
+        return text[:size]
 
     def items(self):
         """All lines as (name, value), as they came."""

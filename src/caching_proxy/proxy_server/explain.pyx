@@ -19,7 +19,7 @@ from caching_proxy.proxy_server.request_path cimport admit
 from caching_proxy.proxy_server.service cimport Service
 
 from caching_proxy.cache_manager.rfc9111.reuse import Reuse
-from caching_proxy.cache_manager.rfc9111.storable import NotStorable, judge_storing
+from caching_proxy.cache_manager.rfc9111.terms import NotStorable
 from caching_proxy.cache_manager.rfc9111.vary import KEYED_FIELDS
 from caching_proxy.http.problems import RequestRefused
 
@@ -118,8 +118,7 @@ cdef dict described(Exchange x, Entry entry):
     """One stored response; times in seconds, sizes in octets."""
     cdef int64_t now = time(NULL)
     cdef Fields fields = stored_head(entry).fields
-    storable = judge_storing(b"GET", Fields.of([]), entry.status, fields, x.route.rules, entry.born,
-                             entry.born)
+    storable = x.route.policy.judge(b"GET", Fields.of([]), entry.status, fields, entry.born, entry.born)
     held = entry.length if entry.body is not None else sum([len(octets) for _, octets in entry.parts])
     return {
         "key": text(key_digest(entry.url, entry.variant)),

@@ -50,6 +50,9 @@ cdef class Fetch(Receiver):
     cdef readonly Entry confirmed     # what the origin's 304 (Not Modified) means, updated for who asked
     cdef readonly Entry renewed       # ... for everybody, as it is stored now; None where nobody else may have it
 
+    @staticmethod
+    cdef Fetch of(Service service, Route route, RequestHead request, bytes target, bytes host, bytes forwarding,
+                  Variant variant, Fill body)
     cdef bint leads(self) except -1
     cdef bytes outgoing(self)
     cdef dial(self)
@@ -61,6 +64,7 @@ cdef class Fetch(Receiver):
     cdef bint is_futile(self) except -1
     cdef start_over(self)
     cdef judge(self)
+    cdef object verdict(self, Fields request, Fields response)
     cdef learn_search(self)
     cdef judge_tags(self)
     cdef tuple tags_of(self, Fields response)

@@ -23,7 +23,8 @@ from caching_proxy.cache_manager.parts import combine, whole
 from caching_proxy.cache_manager.rfc9111.directives import NO_DIRECTIVES
 from caching_proxy.cache_manager.rfc9111.freshness import response_date
 from caching_proxy.cache_manager.rfc9111.reuse import Reuse, judge_reuse
-from caching_proxy.cache_manager.rfc9111.storable import OF_THE_REQUEST, NotStorable, Storable, judge_storing
+from caching_proxy.cache_manager.rfc9111.storable import OF_THE_REQUEST, Storable
+from caching_proxy.cache_manager.rfc9111.terms import NotStorable
 from caching_proxy.cache_manager.rfc9111.validation import (
     confirms, fields_for_all, merged_fields, same_strong_validator, validation_fields,
 )
@@ -51,8 +52,11 @@ cdef enum:
 cdef class Fetch(Receiver):
     """A fiber from the choice of a connection to the stored response."""
 
-    def __cinit__(self, Service service, Route route, RequestHead request, bytes target, bytes host, bytes forwarding,
-                  Variant variant, Fill body=None):
+    @staticmethod
+    cdef Fetch of(Service service, Route route, RequestHead request, bytes target, bytes host, bytes forwarding,
+                  Variant variant, Fill body):
+        """A fetch that is yet to start; `body` is the request's, or None."""
+        cdef Fetch self = Fetch.__new__(Fetch)
         self.service = service
         self.route = route
         self.request = request
@@ -67,6 +71,7 @@ cdef class Fetch(Receiver):
         self.sent = body is None
         if body is not None:
             body.join(self)
+        return self
 
     async def run(self):
         """Bring the response; what went wrong is in `error`."""
@@ -282,9 +287,7 @@ cdef class Fetch(Receiver):
         else:
             if self.head.status == 206 and self.rest is not None:
                 self.complete()
-            self.storable = judge_storing(self.request.method, self.request.fields, self.head.status,
-                                          self.head_for_all().fields, self.route.rules, self.requested_at,
-                                          self.received_at)
+            self.storable = self.verdict(self.request.fields, self.head_for_all().fields)
             if self.head.status == 206 and not self.is_asked_for():
                 self.storable = NotStorable.PARTIAL
             if self.slice is not None and (self.head.status != 206 or self.is_all()):
@@ -302,6 +305,11 @@ cdef class Fetch(Receiver):
             elif self.outdates():
                 self.replace_selected()
         self.judge_sharing()
+
+    cdef object verdict(self, Fields request, Fields response):
+        """Whether a response with these fields to a request with those may be stored: Storable or NotStorable."""
+        return self.route.policy.judge(self.request.method, request, self.head.status, response, self.requested_at,
+                                       self.received_at)
 
     cdef learn_search(self):
         """Take over what the response says of its query: its URL may have another form from now on."""
@@ -346,8 +354,7 @@ cdef class Fetch(Receiver):
 
     cdef bint answers_a_query(self) except -1:
         """Whether a method that --cache-method names was a query: the origin states that its answer lasts."""
-        found = judge_storing(self.request.method, NO_FIELDS, self.head.status, self.head.fields, self.route.rules,
-                              self.requested_at, self.received_at)
+        found = self.verdict(NO_FIELDS, self.head.fields)
         return isinstance(found, Storable) and not found.no_cache and found.age < found.lifetime
 
     cdef ResponseHead head_for_all(self):
@@ -361,7 +368,7 @@ cdef class Fetch(Receiver):
     cdef bytes unshareable(self):
         """Why nobody else can have the answer."""
         if isinstance(self.storable, NotStorable):
-            return self.storable.value
+            return self.storable.token
         return b"to be validated for each" if self.confirmed is not None or self.fill.keep else b"too large"
 
     cdef complete(self):

@@ -98,7 +98,7 @@ cdef revalidate_behind(Exchange x):
 
 cdef Fetch new_fetch(Exchange x, bytes url, bytes sharing):
     """A fetch for the request; what it brings is stored under `url`."""
-    cdef Fetch fetch = Fetch(x.service, x.route, x.request, x.target, x.host, forwarding(x), x.variant, x.body)
+    cdef Fetch fetch = Fetch.of(x.service, x.route, x.request, x.target, x.host, forwarding(x), x.variant, x.body)
     if x.variant is not None:
         x.key = key_digest(x.url, x.variant)
         if x.verdict is not PASS and x.service.cache.memory.limit:
@@ -140,7 +140,7 @@ cdef offer(Exchange x, Fetch fetch):
         fetch.rest = missing(held, x.partial.length)
     elif x.entry is not None:
         fetch.offered = [x.entry] if x.entry.etag or x.entry.last_modified else None
-    elif not x.request.fields.has(F_RANGE):
+    elif x.service.cache.memory.holds(x.url) and not x.request.fields.has(F_RANGE):
         fetch.offered = [
             entry for entry in x.service.cache.memory.of_url(x.url)
             if entry.parts is None and entry.status == 200 and entry.etag and not entry.etag.startswith(b"W/")

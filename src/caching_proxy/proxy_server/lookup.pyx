@@ -74,6 +74,7 @@ cdef bytes content_key(Exchange x, bytes content):
 
 cdef find_key(Exchange x):
     cdef Fields fields = x.request.fields
+    cdef bytes extra
     x.scheme = b"https" if x.client.secure else b"http"
     if x.client.trusted:
         x.scheme = told_scheme(fields) or x.scheme
@@ -82,9 +83,11 @@ cdef find_key(Exchange x):
     x.url = x.route.url(x.target, x.host, x.scheme)
     if x.content is None and x.request.method != b"GET" and x.request.method != b"HEAD":
         return
+    extra = x.content or b""
+    if x.route.key_rules is not None:
+        extra = x.route.key_rules.extra(fields) + extra
     x.variant = x.route.variants.of(
-        fields.joined(F_ACCEPT), fields.joined(F_ACCEPT_ENCODING), fields.joined(F_ACCEPT_LANGUAGE),
-        x.route.key_rules.extra(fields) + (x.content or b""))
+        fields.joined(F_ACCEPT), fields.joined(F_ACCEPT_ENCODING), fields.joined(F_ACCEPT_LANGUAGE), extra)
 
 
 cdef find_stored(Exchange x):

@@ -11,7 +11,8 @@ from caching_proxy.proxy_server.fetch cimport Fetch, selecting_of
 from caching_proxy.proxy_server.heads cimport origin_lines, rebuilt_head, stored_head, without_names
 
 from caching_proxy.cache_manager.rfc9111.freshness import LifetimeSource, initial_age, response_date
-from caching_proxy.cache_manager.rfc9111.storable import OF_THE_REQUEST, NotStorable, Storable, judge_storing
+from caching_proxy.cache_manager.rfc9111.storable import OF_THE_REQUEST, Storable
+from caching_proxy.cache_manager.rfc9111.terms import NotStorable
 from caching_proxy.cache_manager.rfc9111.validation import (
     caching_fields, fields_for_all, head_agrees, merged_fields, unstored_fields,
 )
@@ -39,7 +40,7 @@ cdef confirm(Fetch fetch):
     for other in others:
         fresh = said_to_all(fetch, other, other.variant)
         if other.is_personal():
-            fresh = caching_fields(fresh, fetch.route.rules.targets)
+            fresh = caching_fields(fresh, fetch.route.targeted)
         renew(fetch, other, other.variant, other.selecting, fresh, verdict(fetch, other, other.variant, fresh))
     fresh = said_to_all(fetch, entry, fetch.variant)
     storable = verdict(fetch, entry, fetch.variant, fresh)
@@ -70,7 +71,7 @@ cdef list said_to_all(Fetch fetch, Entry entry, Variant variant):
     if judge_renewed(fetch, entry, lines, fetch.request.fields) is not NotStorable.COOKIE:
         return lines
     # It is everybody's already; but what else is said to somebody with a cookie is not.
-    return caching_fields(lines, fetch.route.rules.targets)
+    return caching_fields(lines, fetch.route.targeted)
 
 
 cdef Entry for_asker(Fetch fetch, Entry entry, list lines, object storable):
@@ -122,8 +123,8 @@ cdef Fields without_cookie(Fields request):
 cdef object judge_renewed(Fetch fetch, Entry entry, list fresh, Fields request):
     """The verdict on `entry` with these newer fields, as an answer to `request`."""
     cdef ResponseHead head = renewed_head(entry, fresh)
-    return judge_storing(b"GET" if fetch.is_head else fetch.request.method, request, entry.status, head.fields,
-                         fetch.route.rules, fetch.requested_at, fetch.received_at)
+    return fetch.route.policy.judge(b"GET" if fetch.is_head else fetch.request.method, request, entry.status,
+                                    head.fields, fetch.requested_at, fetch.received_at)
 
 
 cdef ResponseHead renewed_head(Entry entry, list fresh):

@@ -5,6 +5,7 @@ from libc.stdint cimport int64_t, uint64_t
 from caching_proxy.cache_manager.cache_key cimport Variants
 from caching_proxy.cache_manager.cache_manager cimport CacheManager
 from caching_proxy.cache_manager.entry cimport Entry
+from caching_proxy.cache_manager.storing_policy cimport StoringPolicy
 from caching_proxy.http.fields cimport Fields
 from caching_proxy.proxy_server.upstream cimport Pool
 
@@ -21,8 +22,9 @@ cdef class Route:
     cdef CacheManager cache
     cdef bint stores                  # anything at all
     cdef bint obeys_clients           # Cache-Control of requests counts
-    cdef readonly object rules        # rfc9111 Rules: the settings that policy asks for
-    cdef readonly object key_rules    # KeyRules
+    cdef StoringPolicy policy         # what may be stored
+    cdef tuple targeted               # fields of responses that are for caches alone, names in lower case
+    cdef readonly object key_rules    # KeyRules, or None where there are none
     cdef readonly Variants variants   # of its keys
     cdef frozenset cached_methods     # HEAD aside
     cdef int max_ranges

@@ -7,7 +7,7 @@ from caching_proxy.http.fields cimport FieldId, F_COOKIE, F_OTHER, F_UNKEYED, Fi
 
 from caching_proxy.cache_manager.key_rules import KeyRules, cookies, has_parameter
 from caching_proxy.cache_manager.rfc9111.freshness import TimeToLive
-from caching_proxy.cache_manager.rfc9111.storable import Lifetimes, ResponseRule, Rules
+from caching_proxy.cache_manager.rfc9111.rules import Lifetimes, ResponseRule, Rules
 from caching_proxy.http.changes import FieldChanges
 from caching_proxy.http.forwarding import TrustedNetworks
 from caching_proxy.http.target import normalise_target
@@ -42,8 +42,10 @@ cdef class Route:
     def set_storing(self, settings):
         self.stores = settings.cache
         self.obeys_clients = settings.client_cache_control == "honour"
-        self.rules = rules_of(settings)
-        self.cached_methods = self.rules.methods
+        rules = rules_of(settings)
+        self.policy = StoringPolicy(rules)
+        self.cached_methods = rules.methods
+        self.targeted = rules.targets
         self.max_ranges = settings.max_ranges
         self.max_object = settings.max_object
         self.slice_size = settings.slice
@@ -69,8 +71,9 @@ cdef class Route:
         self.response_changes = FieldChanges.of(settings.response_headers)
 
     def set_key(self, settings):
-        self.key_rules = KeyRules(settings.query_drop, settings.query_sort, settings.query_keep, settings.key_header,
-                                  settings.key_cookie, settings.key_device)
+        rules = KeyRules(settings.query_drop, settings.query_sort, settings.query_keep, settings.key_header,
+                         settings.key_cookie, settings.key_device)
+        self.key_rules = rules if rules.enabled else None
         self.keyed_names = frozenset(
             [name.lower().encode() for name in settings.key_header] + [b"cookie"] * bool(settings.key_cookie)
             + [b"user-agent", b"sec-ch-ua-mobile"] * settings.key_device + [b"host"] * self.host_keyed)
@@ -82,7 +85,7 @@ cdef class Route:
 
     def set_lane(self, settings):
         self.has_lane = self.stores and self.rewrite is None and not (
-            self.host_keyed or self.normalize or self.key_rules.enabled)
+            self.host_keyed or self.normalize or self.key_rules is not None)
         self.lane_queries = True
         self.prefix = self.origin_url + self.base_path
         for bypass in settings.bypass:
@@ -156,14 +159,15 @@ cdef class Route:
         """A target of a client in the form in which it is keyed and goes upstream."""
         if self.normalize:
             target = normalise_target(target)
-        target = self.key_rules.target(target)
+        if self.key_rules is not None:
+            target = self.key_rules.target(target)
         if self.strip_prefix and target.startswith(self.strip_prefix):
             rest = target[len(self.strip_prefix):]
             if rest[:1] in (b"", b"/", b"?"):
                 target = rest if rest.startswith(b"/") else b"/" + rest
         if self.rewrite is not None:
             target = self.rewritten(target)
-        return self.base_path + target
+        return self.base_path + target if self.base_path else target
 
     cdef bytes rewritten(self, bytes target):
         """With another path, which may bring a query of its own."""

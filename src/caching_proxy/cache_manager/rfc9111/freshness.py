@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -11,6 +10,7 @@ from caching_proxy.cache_manager.rfc9111.directives import (
     Directives,
     parse_delta_seconds,
 )
+from caching_proxy.cache_manager.rfc9111.verdict import Verdict
 from caching_proxy.http.dates import parse_http_date
 from caching_proxy.http.section import FieldSection
 
@@ -32,7 +32,7 @@ class TimeToLive:
     negative: int
 
 
-class LifetimeSource(enum.Enum):
+class LifetimeSource(Verdict):
     """What a freshness lifetime rests on."""
 
     S_MAXAGE = b"s-maxage"
@@ -61,18 +61,20 @@ def response_date(response: FieldSection, received_at: int) -> int:
     return received_at if date is None else date
 
 
-def explicit_lifetime(
-    directives: Directives, expires: bytes | None, date: int, received_at: int
-) -> Lifetime | None:
-    """The lifetime that the origin states, None when it states none (RFC 9111 4.2.1).
-
-    `expires` is the combined value, None as well where a targeted field makes it void. An invalid
-    one, several lines among them, means already expired (RFC 9111 5.3).
-    """
+def stated_lifetime(directives: Directives) -> Lifetime | None:
+    """The lifetime that directives state, None when they state none (RFC 9111 4.2.1)."""
     if directives.s_maxage is not None:
         return Lifetime(directives.s_maxage, LifetimeSource.S_MAXAGE)
     if directives.max_age is not None:
         return Lifetime(directives.max_age, LifetimeSource.MAX_AGE)
+    return None
+
+
+def expires_lifetime(expires: bytes | None, date: int, received_at: int) -> Lifetime | None:
+    """The lifetime that a combined Expires value states, None without one (RFC 9111 4.2.1).
+
+    An invalid one, several lines among them, means already expired (RFC 9111 5.3).
+    """
     if expires is None:
         return None
     expiry = parse_http_date(expires, received_at)
@@ -112,9 +114,11 @@ def initial_age(response: FieldSection, date: int, requested_at: int, received_a
             return FOREVER
         age_value = parsed
     apparent_age = received_at - date
-    response_delay = received_at - requested_at
-    return _bounded(max(apparent_age, age_value + response_delay))
+    corrected_age = age_value + received_at - requested_at
+    return _bounded(apparent_age if apparent_age > corrected_age else corrected_age)
 
 
 def _bounded(seconds: int) -> int:
-    return max(0, min(seconds, FOREVER))
+    if seconds < 0:
+        return 0
+    return seconds if seconds < FOREVER else FOREVER

@@ -5,9 +5,10 @@ from __future__ import annotations
 import enum
 
 from caching_proxy.cache_manager.rfc9111.directives import Directives
+from caching_proxy.cache_manager.rfc9111.verdict import Verdict
 
 
-class Reuse(enum.Enum):
+class Reuse(Verdict):
     """What to do with a request whose cache key is known."""
 
     FRESH = enum.auto()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from caching_proxy.cache_manager.rfc9111.directives import (
     QUALIFIED,
@@ -10,7 +11,6 @@ from caching_proxy.cache_manager.rfc9111.directives import (
     collect_directives,
 )
 from caching_proxy.http.memo import memoised
-from caching_proxy.http.section import FieldSection
 
 # A member of a dictionary as RFC 9213 knows it (RFC 8941 3.2): dates and display strings, which
 # came later, are errors.
@@ -36,13 +36,13 @@ _MEMBER = re.compile(
 )
 
 
-def targeted_directives(response: FieldSection, targets: tuple[bytes, ...]) -> Directives | None:
-    """The directives of the first of the fields `targets` that is there, valid and not empty.
+def targeted_directives(values: Iterable[bytes | None]) -> Directives | None:
+    """The directives of the first targeted field that is there, valid and not empty.
 
-    None when there is none: then Cache-Control and Expires hold; otherwise they don't.
+    `values` are combined field values, the most applicable field's first; None where there is no
+    such field. None when nothing is found: then Cache-Control and Expires hold; otherwise they don't.
     """
-    for name in targets:
-        value = response.combined(name)
+    for value in values:
         if value is not None and (directives := parse_targeted(value)) is not None:
             return directives
     return None

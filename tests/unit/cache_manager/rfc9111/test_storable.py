@@ -6,12 +6,9 @@ from hypothesis import strategies as st
 
 from caching_proxy.cache_manager.rfc9111.directives import FOREVER
 from caching_proxy.cache_manager.rfc9111.freshness import LifetimeSource, TimeToLive
-from caching_proxy.cache_manager.rfc9111.storable import (
-    NotStorable,
-    Rules,
-    Storable,
-    judge_storing,
-)
+from caching_proxy.cache_manager.rfc9111.rules import Rules
+from caching_proxy.cache_manager.rfc9111.storable import Storable, judge_storing
+from caching_proxy.cache_manager.rfc9111.terms import NotStorable
 from caching_proxy.cache_manager.rfc9111.validation import unstored_fields
 from caching_proxy.http.dates import format_http_date
 from tests.unit.sections import Section
