@@ -49,8 +49,7 @@ cdef class Variants:
 
     cpdef Variant of(self, bytes accept, bytes accept_encoding, bytes accept_language, bytes extra=b""):
         """The Variant for these values as they came (None: absent); `extra` is empty or canonical already."""
-        cdef bytes raw = b"".join([b"\n" if value is None else b"=%b\n" % value
-                                  for value in (accept, accept_encoding, accept_language)]) + extra
+        cdef bytes raw = raw_line(accept) + raw_line(accept_encoding) + raw_line(accept_language) + extra
         cdef Variant variant = self.memo.get(raw)
         if variant is not None:
             return variant
@@ -74,6 +73,10 @@ cdef class Variants:
         return variant
 
 
+cdef bytes raw_line(bytes value):
+    return b"\n" if value is None else b"=" + value + b"\n"
+
+
 cpdef bytes slice_url(bytes url, int64_t number):
     """Under what a slice of a URL's response is stored; there is no NUL in a URL."""
     return b"%b\0%d" % (url, number)
@@ -86,7 +89,7 @@ cpdef bytes whole_url(bytes url):
 
 cpdef bytes key_digest(bytes url, Variant variant):
     """What X-Cache-Key shows and Redis uses: `cache:` and the SHA-256 of method, URL and variant in hexadecimal."""
-    cdef bytes text = b"GET\n%b\n%b" % (url, variant.text)
+    cdef bytes text = b"GET\n" + url + b"\n" + variant.text
     cdef bytes digest = DIGESTS.get(text)
     if digest is None:
         digest = b"cache:" + sha256(text).hexdigest().encode()

@@ -63,7 +63,7 @@ cdef class CacheManager:
     cdef bytes sharing_key(self, bytes url, Variant variant, Fields request):
         """What requests must have in common to share a fetch, as far as that is known before its answer."""
         cdef Entry latest = self.memory.find(url, variant)
-        cdef bytes key = b"%b\0%b" % (url, variant.text)
+        cdef bytes key = url + b"\0" + variant.text
         if latest is None or latest.selecting is None:
             return key
         names = tuple([name for name, _ in latest.selecting])

@@ -43,6 +43,9 @@ cdef class Entry:
     cdef bint in_main
     cdef bint linked
 
+    cdef set(self, bytes url, Variant variant, tuple selecting, int status, bytes head, Py_ssize_t validation,
+             bytes body, tuple parts, int64_t length, bytes etag, bytes last_modified, storable, int64_t received_at,
+             tuple tags)
     cdef Py_ssize_t cost(self) noexcept
     cdef bint is_personal(self) except -1
     cdef bytes octets(self, int64_t first, int64_t last)

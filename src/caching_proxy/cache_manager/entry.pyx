@@ -16,6 +16,12 @@ cdef class Entry:
     def __init__(self, bytes url not None, Variant variant not None, tuple selecting, int status, bytes head not None,
                  Py_ssize_t validation, bytes body, tuple parts, int64_t length, bytes etag, bytes last_modified,
                  storable, int64_t received_at, tuple tags):
+        self.set(url, variant, selecting, status, head, validation, body, parts, length, etag, last_modified, storable,
+                 received_at, tags)
+
+    cdef set(self, bytes url, Variant variant, tuple selecting, int status, bytes head, Py_ssize_t validation,
+             bytes body, tuple parts, int64_t length, bytes etag, bytes last_modified, storable, int64_t received_at,
+             tuple tags):
         """Whole with a `body`, else partial with `parts`; `storable` is rfc9111's verdict on it."""
         self.url = url
         self.variant = variant

@@ -10,6 +10,6 @@ cdef class StoringPolicy:
     cdef bint all_known               # ... and there are no others
     cdef dict known                   # terms by what they depend on
 
-    cdef object judge(self, bytes method, Fields request, int status, Fields response, int64_t requested_at,
-                      int64_t received_at)
+    cpdef object judge(self, bytes method, Fields request, int status, Fields response, int64_t requested_at,
+                       int64_t received_at)
     cdef object terms(self, bytes method, Fields request, int status, Fields response)

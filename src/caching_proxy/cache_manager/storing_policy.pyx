@@ -32,8 +32,8 @@ cdef class StoringPolicy:
         self.all_known = {b"cdn-cache-control"}.issuperset(rules.targets)
         self.known = {}
 
-    cdef object judge(self, bytes method, Fields request, int status, Fields response, int64_t requested_at,
-                      int64_t received_at):
+    cpdef object judge(self, bytes method, Fields request, int status, Fields response, int64_t requested_at,
+                       int64_t received_at):
         """rfc9111's judge_storing: Storable, or why it is NotStorable. Times in seconds since 1970."""
         return apply_terms(self.terms(method, request, status, response), response, requested_at, received_at)
 

@@ -313,8 +313,10 @@ cdef class Fetch(Receiver):
 
     cdef learn_search(self):
         """Take over what the response says of its query: its URL may have another form from now on."""
-        cdef bytes url = self.route.learn_search(self.target, self.host, self.scheme,
-                                                 self.head.fields.joined(F_NO_VARY_SEARCH))
+        cdef bytes url
+        if not (self.head.fields.has(F_NO_VARY_SEARCH) or self.service.cache.searches):
+            return
+        url = self.route.learn_search(self.target, self.host, self.scheme, self.head.fields.joined(F_NO_VARY_SEARCH))
         if url != self.url:
             self.url = url
             self.generation = self.service.cache.generation_of(url)
@@ -518,5 +520,7 @@ cdef class Fetch(Receiver):
 
 cdef tuple selecting_of(Fields response, Fields request):
     """What Vary adds to the key of a response to this request, or None."""
+    if not response.has(F_VARY):
+        return None
     names = selecting_names(response.joined(F_VARY))
     return selecting_values(names, request) if names else None

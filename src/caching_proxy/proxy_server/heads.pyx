@@ -6,6 +6,7 @@ from libc.time cimport time
 
 from caching_proxy.cache_manager.cache_key cimport Variant
 from caching_proxy.cache_manager.entry cimport Entry
+from caching_proxy.http.dates cimport parse_http_date
 from caching_proxy.http.fields cimport (
     F_ACCEPT_ENCODING, F_AGE, F_CONNECTION, F_CONTENT_ENCODING, F_CONTENT_LANGUAGE, F_CONTENT_LENGTH,
     F_CONTENT_RANGE, F_CONTENT_TYPE, F_DATE, F_ETAG, F_EXPECT, F_FORWARDED, F_HOST, F_HTTP2_SETTINGS,
@@ -20,7 +21,7 @@ from caching_proxy.proxy_server.route cimport Route
 from caching_proxy.proxy_server.service cimport Service
 
 from caching_proxy.cache_manager.rfc9111.validation import unstored_fields
-from caching_proxy.http.dates import format_http_date, parse_http_date
+from caching_proxy.http.dates import format_http_date
 
 
 cdef enum:
@@ -225,6 +226,7 @@ cdef Entry stored_entry(Route route, Service service, bytes url, Variant variant
     cdef Py_ssize_t validation
     cdef Fields fields = without_names(response.fields, route.stripped)
     cdef bytes last_modified
+    cdef Entry entry
     if storable.excluded is not ALL_HOP_BY_HOP:
         fields = without_names(fields, storable.excluded)
     last_modified = fields.first(F_LAST_MODIFIED)
@@ -245,8 +247,10 @@ cdef Entry stored_entry(Route route, Service service, bytes url, Variant variant
     wire.put(b"\r\nAge: ", 7)
     if last_modified is not None and parse_http_date(last_modified, received_at) is None:
         last_modified = None
-    return Entry(url, variant, selecting, 200 if response.status == 206 else response.status, wire.take(), validation,
-                 body, parts, length, fields.first(F_ETAG), last_modified, storable, received_at, tags)
+    entry = Entry.__new__(Entry)
+    entry.set(url, variant, selecting, 200 if response.status == 206 else response.status, wire.take(), validation,
+              body, parts, length, fields.first(F_ETAG), last_modified, storable, received_at, tags)
+    return entry
 
 
 cdef ResponseHead stored_head(Entry entry):

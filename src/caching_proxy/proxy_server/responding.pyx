@@ -17,7 +17,7 @@ from caching_proxy.proxy_server.heads cimport (
 )
 
 from caching_proxy.cache_manager.rfc9111.reuse import Reuse
-from caching_proxy.cache_manager.rfc9111.terms import NotStorable
+from caching_proxy.cache_manager.rfc9111.storable import Storable
 from caching_proxy.http.conditional import not_modified
 from caching_proxy.http.ranges import (
     UNSATISFIABLE, if_range_holds, multipart_end, multipart_type, new_boundary, part_head, requested_ranges,
@@ -305,8 +305,8 @@ cdef bytes fate_of(Exchange x):
 cdef bytes outcome(Fetch fetch):
     """What became of the response in the store."""
     cdef bytes told = b"; fwd-status=206" if fetch.completing else b""
-    if isinstance(fetch.storable, NotStorable):
-        return told + b"; detail=" + fetch.storable.token
+    if not isinstance(fetch.storable, Storable):
+        return told if fetch.storable is None else told + b"; detail=" + fetch.storable.token
     if fetch.stored or fetch.fill.keep:
         return b"%b; ttl=%d; stored" % (told, fetch.storable.lifetime - fetch.storable.age)
     return told

@@ -221,8 +221,7 @@ cdef class Route:
 
     cdef bytes learn_search(self, bytes target, bytes host, bytes scheme, bytes value):
         """Remember the No-Vary-Search (or None) of a response to `target`; what its URL is in keys now."""
-        if value is not None or self.cache.searches:
-            self.cache.learn_search(self.located_url(target.partition(b"?")[0], host, scheme), value)
+        self.cache.learn_search(self.located_url(target.partition(b"?")[0], host, scheme), value)
         return self.url(target, host, scheme)
 
     # -- what clients get

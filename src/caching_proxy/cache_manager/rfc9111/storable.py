@@ -121,12 +121,12 @@ def _usable_stale(found: Storable) -> bool:
     return not found.must_revalidate and found.age - found.lifetime < granted
 
 
-def _validators(response: FieldSection, found: Storable) -> list[bytes | None]:
+def _validators(response: FieldSection, found: Storable) -> tuple[bytes | None, bytes | None]:
     """The entity tag and modification date that are stored."""
-    return [
-        None if name in found.excluded else response.combined(name)
-        for name in (b"etag", b"last-modified")
-    ]
+    etag = None if b"etag" in found.excluded else response.combined(b"etag")
+    if b"last-modified" in found.excluded:
+        return etag, None
+    return etag, response.combined(b"last-modified")
 
 
 def _refused_as_part(terms: Terms, response: FieldSection, found: Storable) -> NotStorable | None:

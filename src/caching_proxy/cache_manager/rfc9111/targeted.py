@@ -40,7 +40,8 @@ def targeted_directives(values: Iterable[bytes | None]) -> Directives | None:
     """The directives of the first targeted field that is there, valid and not empty.
 
     `values` are combined field values, the most applicable field's first; None where there is no
-    such field. None when nothing is found: then Cache-Control and Expires hold; otherwise they don't.
+    such field. None when nothing is found: then Cache-Control and Expires hold, otherwise they
+    don't.
     """
     for value in values:
         if value is not None and (directives := parse_targeted(value)) is not None:

@@ -114,12 +114,10 @@ def terms_of(
     """
     if method not in rules.methods:
         return NotStorable.METHOD
-    targeted = NO_DIRECTIVES
+    targeted: Directives | None = NO_DIRECTIVES
     if rules.obeys_origin:
         targeted = targeted_directives(map(response.combined, rules.targets))
-    directives = targeted
-    if directives is None:
-        directives = parse_cache_control(response.combined(b"cache-control"))
+    directives = targeted or parse_cache_control(response.combined(b"cache-control"))
     refusal = (
         _refused_by_directives(directives, status)
         or _refused_by_status(method, status, response)
