@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import socket
@@ -192,6 +193,65 @@ def test_the_number_of_workers_changes(configure: Configure, origin: ScriptedOri
         wait_until(lambda n=number: configured.proxy.stats()["workers"] == n, f"{number} workers")
         assert {configured.proxy.get("/").status for _ in range(20)} == {200}
         wait_until(lambda: all_serve(configured), "every worker to have had a connection")
+
+
+def test_workers_come_back_while_others_of_their_number_end(
+    configure: Configure, origin: ScriptedOrigin
+) -> None:
+    """Those that end what they have begun are reached by purges, and are nobody else's number."""
+    text = f'origin = "{origin.url}"\nworkers = %d\ngrace = "20s"\n'
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n"
+    origin.on("/slow", lambda exchange: exchange.send(head + b"first"))
+    configured = configure(text % 3)
+    with ExitStack() as stack:
+        slow = [stack.enter_context(configured.proxy.client()) for _ in range(16)]
+        for client in slow:
+            client.send(client.head("GET", "/slow?"))
+        wait_until(lambda: len(origin.seen("/slow?")) >= 3, "every worker to have asked")
+        configured.reload(text % 2)
+        configured.reload(text % 3)
+        pid = configured.proxy.process.pid
+        wait_until(lambda: configured.proxy.stats()["workers"] == 4, "another beside that one")
+        assert configured.post("/clear")[1] == {"removed": 0, "workers": 4}
+        for connection in origin.served_on:
+            connection.sock.sendall(b"-last")
+        assert {client.response().body for client in slow} == {b"first-last"}
+    wait_until(lambda: len(children(pid)) == 3, "it to have ended")
+    for worker in children(pid):
+        os.kill(worker, signal.SIGKILL)
+    wait_until(lambda: configured.proxy.stats()["workers"] == 3, "successors")
+    assert len(children(pid)) == 3
+
+
+@WORKERS
+def test_the_user_stays(configure: Configure, origin: ScriptedOrigin, workers: str) -> None:
+    """Rights do not come back, so another one is for the next start."""
+    text = f'origin = "{origin.url}"\nworkers = {workers}\n'
+    configured = configure(text)
+    serving = children(configured.proxy.process.pid)
+    configured.reload(text + 'user = "nobody-of-that-name"\n')
+    assert "user changes at the next start or upgrade" in configured.proxy.errors()
+    assert {configured.proxy.get("/").status for _ in range(8)} == {200}
+    assert children(configured.proxy.process.pid) == serving
+
+
+def test_the_end_waits_for_a_reload_under_way(configure: Configure, origin: ScriptedOrigin) -> None:
+    """Exchanges have their grace all the same."""
+    text = f'origin = "{origin.url}"\nworkers = 2\ngrace = "20s"\n'
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n"
+    origin.on("/slow", lambda exchange: exchange.send(head + b"first"))
+    configured = configure(text)
+    with configured.proxy.client() as client:
+        client.send(client.head("GET", "/slow"))
+        wait_until(lambda: origin.seen("/slow"), "the origin to be asked")
+        connection = origin.served_on[-1]
+        with RawClient(("127.0.0.1", configured.proxy.admin_port)) as admin:
+            admin.send(admin.head("POST", "/reload", {"Content-Length": "0"}))
+            configured.proxy.terminate()
+            assert admin.response().status in (200, 400)
+        connection.sock.sendall(b"-last")
+        assert client.response().body == b"first-last"
+    assert configured.proxy.wait() == 0
 
 
 def test_memory_shrinks_at_once(configure: Configure, origin: ScriptedOrigin) -> None:

@@ -81,6 +81,52 @@ def test_an_exchange_under_way_ends_in_the_old_process(
     assert proxy.wait() == 0
 
 
+@WORKERS
+def test_only_the_new_process_has_the_control_api(
+    start_proxy: StartProxy, origin: ScriptedOrigin, upgraded: list[int], workers: str
+) -> None:
+    """A purge there would miss the new one if the old one, still busy, took it."""
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n"
+    origin.on("/slow", lambda exchange: exchange.send(head + b"first"))
+    proxy = start_proxy("--grace", "20", "--workers", workers)
+    with proxy.client() as client:
+        client.send(client.head("GET", "/slow"))
+        wait_until(lambda: origin.seen("/slow"), "the origin to be asked")
+        connection = origin.served_on[-1]
+        proxy.process.send_signal(signal.SIGUSR2)
+        upgraded.append(successor(proxy))
+        origin.on("/purged", *[fresh(b"%d" % number) for number in range(40)])
+        for _ in range(20):
+            proxy.get("/purged")
+            assert proxy.clear().status == 200
+            assert proxy.get("/purged").cache == "MISS"
+        connection.sock.sendall(b"-last")
+        assert client.response().body == b"first-last"
+    assert proxy.wait() == 0
+
+
+@WORKERS
+def test_one_that_does_not_start_leaves_the_unix_socket(
+    start_proxy: StartProxy,
+    origin: ScriptedOrigin,
+    tmp_path: Path,
+    socket_path: Path,
+    workers: str,
+) -> None:
+    """It fails late, with all that it inherited in its hands."""
+    text = f'origin = "{origin.url}"\nworkers = {workers}\n'
+    for address in ("127.0.0.1:0", f"unix:{socket_path}"):
+        text += f'[[listeners]]\naddress = "{address}"\n'
+    configured = Configured(start_proxy, tmp_path, text, "--no-host")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        configured.write(text + f'[[listeners]]\naddress = "127.0.0.1:{port}"\n')
+        configured.proxy.process.send_signal(signal.SIGUSR2)
+        wait_until(lambda: "this one goes on" in configured.proxy.errors(), "the complaint")
+    with RawClient(str(socket_path)) as client:
+        assert client.get("/").status == 200
+
+
 def test_one_that_does_not_start_leaves_the_old_one(
     start_proxy: StartProxy, origin: ScriptedOrigin, tmp_path: Path
 ) -> None:
@@ -166,9 +212,14 @@ def test_a_socket_of_systemd_is_used(
             process.send_signal(signal.SIGHUP)
             assert notified.until("RELOADING")["MONOTONIC_USEC"].isdigit()
             assert notified.until("READY") == {"READY": "1"}
-            process.terminate()
-            assert notified.until("STOPPING") == {"STOPPING": "1"}
+            process.send_signal(signal.SIGUSR2)
+            new = int(notified.until("MAINPID")["MAINPID"])
             assert process.wait(DEADLINE) == 0
+            with RawClient(listener.getsockname()) as client:
+                assert client.get("/").status == 200
+            os.kill(new, signal.SIGTERM)
+            assert notified.until("STOPPING") == {"STOPPING": "1"}
+            wait_until(lambda: not alive(new), "its successor to end")
         finally:
             process.kill()
             process.wait()

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,42 @@ def test_an_unsafe_request_at_one_worker_is_heeded_by_all(
         assert {fleet.get("/changed").body for _ in range(8)} == {b"new %d" % round_}
 
 
+def test_a_fetch_from_before_an_unsafe_request_is_not_joined(
+    fleet: ProxyProcess, origin: ScriptedOrigin
+) -> None:
+    """Nor by a worker that has not seen that request."""
+    origin.on("/raced", lambda exchange: exchange.send(b""))
+    with ExitStack() as stack:
+        early = [stack.enter_context(fleet.client()) for _ in range(8)]
+        for client in early:
+            client.send(client.head("GET", "/raced"))
+        wait_until(lambda: len(origin.seen("/raced")) == 2, "both workers to have asked")
+        fetches = origin.served_on[-2:]
+        wait_until(lambda: fleet.stats()["collapsed"] == 6, "the others to wait for these")
+        origin.on("/raced", answer("204 No Content"), fresh(b"new"))
+        assert fleet.request("POST", "/raced").status == 204
+        assert {fleet.get("/raced").body for _ in range(8)} == {b"new"}
+        for connection in fetches:
+            connection.sock.sendall(fresh(b"old"))
+        assert {client.response().body for client in early} == {b"old"}
+    assert {fleet.get("/raced").body for _ in range(8)} == {b"new"}
+
+
+def test_queries_that_only_one_worker_knows_for_the_same_are_heeded(
+    fleet: ProxyProcess, origin: ScriptedOrigin
+) -> None:
+    """A worker that has not seen the No-Vary-Search invalidates what another stored under it."""
+    fields = {"Cache-Control": "max-age=600", "No-Vary-Search": 'params=("utm")'}
+    for round_ in range(10):
+        target = f"/search{round_}?x=1&utm=5"
+        origin.on(target, answer("200 OK", fields, b"old"))
+        with fleet.client() as kept:
+            assert [kept.get(target).cache for _ in range(2)] == ["MISS", "HIT"]
+            origin.on(target, answer("204 No Content"), answer("200 OK", fields, b"new"))
+            assert fleet.request("POST", target).status == 204
+            assert kept.get(target).body == b"new"
+
+
 def test_a_group_that_an_answer_invalidates_goes_at_every_worker(
     fleet: ProxyProcess, origin: ScriptedOrigin
 ) -> None:
@@ -153,6 +190,31 @@ def test_a_worker_that_cannot_start_is_tried_again_after_growing_pauses(
     assert {proxy.get("/").status for _ in range(16)} == {200}
     folder.mkdir()
     wait_until(lambda: proxy.stats()["workers"] == 2, "its return")
+
+
+def test_no_connection_waits_for_a_worker_that_pauses(
+    fleet: ProxyProcess, origin: ScriptedOrigin
+) -> None:
+    origin.on("/pauses", fresh())
+    stays = children(fleet.process.pid)[0]
+    for round_ in range(4):  # each in a row is started later
+        killed = next(pid for pid in children(fleet.process.pid) if pid != stays)
+        os.kill(killed, signal.SIGKILL)
+        ended = round_ + 1
+        wait_until(lambda n=ended: fleet.errors().count("it is replaced") >= n, "it to be gone")
+        assert {fleet.get("/pauses").status for _ in range(16)} == {200}
+        wait_until(lambda: fleet.stats()["workers"] == 2, "its successor to serve")
+
+
+def test_no_code_of_the_working_directory_runs(
+    start_proxy: StartProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "uvloop.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONSAFEPATH", "1")  # the supervisor itself is started with -m
+    proxy = start_proxy("--workers", "2")
+    assert proxy.get("/").status == 200
+    assert not (tmp_path / "ran").exists()
 
 
 def test_without_its_supervisor_a_worker_ends(start_proxy: StartProxy) -> None:

@@ -59,6 +59,8 @@ cdef class CacheManager:
             if len(self.searches) >= SEARCHES_MAX:
                 del self.searches[next(iter(self.searches))]
             self.searches[path] = rule
+            if self.generations is not None:
+                self.generations.join_queries(path)
 
     cdef bytes sharing_key(self, bytes url, Variant variant, Fields request):
         """What requests must have in common to share a fetch, as far as that is known before its answer."""

@@ -8,3 +8,4 @@ cdef class Generations:
 
     cpdef int64_t of(self, bytes url) except? -1
     cpdef bump(self, bytes url)
+    cpdef join_queries(self, bytes url)

@@ -3,7 +3,8 @@
 A table of counters in memory that all workers share. A URL has the counter that its hash leads to: all workers hash
 alike (PYTHONHASHSEED). Whoever invalidates a URL counts it up; what was asked for under another count is outdated. Two
 URLs with one counter cost a fetch more, nothing else. So an unsafe request at one worker is heeded by the next request
-at any other, without a message.
+at any other, without a message. Where a path has a No-Vary-Search its queries are counted together as well, since not
+every worker may have learned which of them are the same.
 """
 
 import mmap
@@ -24,8 +25,8 @@ cdef extern from *:
 cdef enum:
     COUNTS = 65536            # a power of two
 
-SIZE = COUNTS * sizeof(int64_t)
-"""Octets of the file that is shared."""
+SIZE = (2 * COUNTS + 1) * sizeof(int64_t)
+"""Octets of the file that is shared: counters of URLs, those of paths, and how many paths count."""
 
 
 cdef class Generations:
@@ -40,8 +41,30 @@ cdef class Generations:
 
     cpdef int64_t of(self, bytes url) except? -1:
         """The count for a URL (of a slice: that of the whole)."""
-        return self.counts[hash(url) & (COUNTS - 1)]
+        cdef int64_t count = self.counts[slot(url)]
+        if self.counts[2 * COUNTS]:
+            count += self.counts[COUNTS + slot(path_of(url))]
+        return count
 
     cpdef bump(self, bytes url):
         """Make outdated whatever any worker has asked for under this URL so far."""
-        caching_proxy_add(&self.counts[hash(url) & (COUNTS - 1)])
+        cdef int64_t* of_path = &self.counts[COUNTS + slot(path_of(url))]
+        caching_proxy_add(&self.counts[slot(url)])
+        if of_path[0]:
+            caching_proxy_add(of_path)
+
+    cpdef join_queries(self, bytes url):
+        """Count the queries of this URL's path as one: a worker knows several of them for the same (No-Vary-Search)."""
+        cdef int64_t* of_path = &self.counts[COUNTS + slot(path_of(url))]
+        if not of_path[0]:
+            caching_proxy_add(of_path)
+            caching_proxy_add(&self.counts[2 * COUNTS])
+
+
+cdef inline Py_ssize_t slot(bytes text) except -1:
+    return hash(text) & (COUNTS - 1)
+
+
+cdef bytes path_of(bytes url):
+    """A URL up to its query, and without what keys add to it."""
+    return url.partition(b"\n")[0].partition(b"?")[0]

@@ -17,6 +17,7 @@ def tell(*assignments: str) -> None:
     if address.startswith("@"):  # of the abstract namespace
         address = "\0" + address[1:]
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.setblocking(False)  # nobody may read it: the proxy goes on
         sock.sendto("\n".join(assignments).encode(), address)
 
 

@@ -66,6 +66,8 @@ class _Proxy:
         self._control: ControlApi | None = None
         self._orders: asyncio.Queue[str] = asyncio.Queue()
         self._changing = asyncio.Lock()
+        self._ending = False
+        self._stopping: list[asyncio.Future[None]] = []
 
     async def run(self, hints: Hints) -> None:
         """Serve until told to end. Raises ListenError, PrivilegesError."""
@@ -79,23 +81,28 @@ class _Proxy:
             click.echo("\n".join([*lines, *hints(addresses)]))
             async with _running(self._watch()), _running(notify.watchdog()):
                 self._heritage.ready()
+                self._fleet.sockets.own()
                 notify.tell("READY=1", f"STATUS={lines[0]}")
                 await self._heed_orders()
-            notify.tell("STOPPING=1")
+            async with self._changing:  # a reload under way ends first
+                self._ending = True
             if self._control is not None:
                 self._control.draining = True
             await self._fleet.drain(settings.grace)
         except (ListenError, privileges.PrivilegesError):
             await self._fleet.drain(0)
+            self._heritage.leave_admin()
             raise
         finally:
-            if self._control is not None:
-                await self._control.stop()
+            self._stop_soon(self._control)
+            await asyncio.gather(*self._stopping)
 
     async def _start(self) -> None:
         settings = self._configuration.settings
         await self._fleet.take_over(self._configuration)
         self._control = await self._new_control(settings, self._heritage)
+        if self._control is None:
+            self._heritage.leave_admin()
         if isinstance(self._fleet, Alone):  # a supervisor needs its rights to start workers anew
             privileges.drop(settings.user)
 
@@ -115,7 +122,10 @@ class _Proxy:
             if order == event_loop.RELOAD:
                 with contextlib.suppress(ValueError):
                     await self.reload()
-            elif order == event_loop.END or await self._upgrade():
+            elif order == event_loop.END:
+                notify.tell("STOPPING=1")
+                return
+            elif await self._upgrade():
                 return
 
     async def _upgrade(self) -> bool:
@@ -127,6 +137,8 @@ class _Proxy:
             )
             if ready:
                 self._fleet.sockets.leave()
+                self._stop_soon(self._control)  # the new process speaks for the proxy now
+                self._control = None
             return ready
 
     async def _watch(self) -> None:
@@ -148,6 +160,8 @@ class _Proxy:
         ValueError (a line a problem) where it is wrong; the old one stays then.
         """
         async with self._changing:
+            if self._ending:
+                raise ValueError("the proxy is ending: nothing is reloaded any more")
             notify.tell("RELOADING=1", notify.monotonic())
             try:
                 configuration = await asyncio.to_thread(self._sources.load)
@@ -190,7 +204,7 @@ class _Proxy:
 
     def _stop_soon(self, control: ControlApi | None) -> None:
         if control is not None:
-            self._stopping = asyncio.ensure_future(control.stop())
+            self._stopping.append(asyncio.ensure_future(control.stop()))
 
     def _fixed(self, configuration: Configuration) -> list[str]:
         """One line for each setting that a running proxy cannot change."""
@@ -207,7 +221,7 @@ class _Proxy:
             self._control.draining = True
         self._orders.put_nowait(event_loop.END)
         workers = stats.get("workers", 1)
-        return {"draining": True, "workers": workers, "connections": stats["connections"]}
+        return {"draining": True, "workers": workers, "connections": stats.get("connections", 0)}
 
     async def stats(self) -> dict[str, Any]:
         """Counters by name, of all workers together."""

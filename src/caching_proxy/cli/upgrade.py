@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from caching_proxy.cli import notify
+from caching_proxy.proxy_server.errors import ListenError
 from caching_proxy.proxy_server.listeners import SERVICE_MANAGER, Bound, Endpoint
 
 logger = logging.getLogger("caching_proxy")
@@ -44,16 +45,19 @@ class Heritage:
                 [_adopted(number) for number in told["admin"]],
                 told["ready"],
             )
-        number = int(os.environ.pop("LISTEN_FDS", "") or 0)
-        if os.environ.pop("LISTEN_PID", "") != str(os.getpid()) or number == 0:
+        number = os.environ.pop("LISTEN_FDS", "")
+        if os.environ.pop("LISTEN_PID", "") != str(os.getpid()) or not number:
             return cls()
-        sockets = [_adopted(_FIRST_OF_SYSTEMD + at) for at in range(number)]
-        return cls({SERVICE_MANAGER: [sockets]})
+        return cls({SERVICE_MANAGER: [_passed(number)]})
+
+    def leave_admin(self) -> None:
+        """Close the control API's sockets: nobody would accept what comes there."""
+        for sock in self.admin:
+            sock.close()
 
     def ready(self) -> None:
         """Tell the process whose place this one takes that it may end."""
         if self._pipe is not None:
-            notify.tell(f"MAINPID={os.getpid()}")
             with contextlib.suppress(OSError):
                 os.write(self._pipe, _READY)
             os.close(self._pipe)
@@ -85,6 +89,8 @@ async def upgrade(bound: Bound, admin: Sequence[socket.socket], timeout: float) 
         os.close(writer)
     if await _said(reader, timeout) == _READY:
         logger.info("process %d has taken over", process.pid)
+        # This is still the main process: systemd takes no word of others (NotifyAccess=main).
+        notify.tell(f"MAINPID={process.pid}")
         process.returncode = 0  # it outlives this process: nobody waits for it
         return True
     logger.error("the new process is not ready: this one goes on")
@@ -131,6 +137,26 @@ def _endpoint(place: list[object]) -> Endpoint:
     assert isinstance(port, int) and isinstance(backlog, int)
     found = Endpoint(tuple(hosts), port, tuple(paths), backlog)
     return SERVICE_MANAGER if found == SERVICE_MANAGER else found
+
+
+def _passed(number: str) -> list[socket.socket]:
+    """The sockets that a service manager passes, LISTEN_FDS of them. Raises ListenError."""
+    if not number.isascii() or not number.isdigit() or int(number) == 0:
+        raise ListenError(f"LISTEN_FDS={number}: it has to be the number of sockets passed")
+    found = []
+    for descriptor in range(_FIRST_OF_SYSTEMD, _FIRST_OF_SYSTEMD + int(number)):
+        try:
+            sock = _adopted(descriptor)
+            listens = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+        except OSError as error:
+            raise ListenError(f"descriptor {descriptor} of LISTEN_FDS: {error.strerror}") from None
+        if not listens:
+            raise ListenError(
+                f"descriptor {descriptor} of LISTEN_FDS does not listen: pass stream sockets"
+                " (ListenStream= of the .socket unit, Accept=no)"
+            )
+        found.append(sock)
+    return found
 
 
 def _slots(numbers: list[list[int]]) -> list[list[socket.socket]]:

@@ -207,7 +207,9 @@ class ControlApi:
         if self.token is None or request.path == "/healthz":
             return True
         told = request.headers.get("Authorization", "")
-        return hmac.compare_digest(told.encode(), f"Bearer {self.token}".encode())
+        return hmac.compare_digest(
+            told.encode("utf-8", "surrogateescape"), f"Bearer {self.token}".encode()
+        )
 
     def _is_ours(self, authority: str) -> bool:
         try:

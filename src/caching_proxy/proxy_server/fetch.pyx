@@ -313,13 +313,13 @@ cdef class Fetch(Receiver):
 
     cdef learn_search(self):
         """Take over what the response says of its query: its URL may have another form from now on."""
-        cdef bytes url
         if not (self.head.fields.has(F_NO_VARY_SEARCH) or self.service.cache.searches):
             return
-        url = self.route.learn_search(self.target, self.host, self.scheme, self.head.fields.joined(F_NO_VARY_SEARCH))
-        if url != self.url:
-            self.url = url
-            self.generation = self.service.cache.generation_of(url)
+        if self.generation != self.service.cache.generation_of(self.url):
+            self.void = True
+        self.url = self.route.learn_search(self.target, self.host, self.scheme,
+                                           self.head.fields.joined(F_NO_VARY_SEARCH))
+        self.generation = self.service.cache.generation_of(self.url)
 
     cdef judge_tags(self):
         """What cannot be found by all its tags is not stored: a purge would miss it."""

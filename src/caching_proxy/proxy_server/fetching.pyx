@@ -39,6 +39,9 @@ cdef bint join(Exchange x, bytes sharing) except -1:
     leader = x.service.cache.coalescing.leader(sharing)
     if leader is None or not is_joinable(x, leader):
         return False
+    if leader.generation != x.service.cache.generation_of(leader.url):      # another worker's request outdated it
+        x.service.cache.coalescing.discredit(leader)
+        return False
     x.fetch = leader
     x.follows = True
     x.key = leader.key

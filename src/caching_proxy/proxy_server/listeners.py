@@ -67,6 +67,11 @@ class Sockets:
         """`inherited`: those of a proxy whose place is taken, or of a service manager."""
         self.bound: Bound = {}
         self._inherited = inherited or {}
+        self._managed = {sock for slot in self._inherited.get(SERVICE_MANAGER, ()) for sock in slot}
+        self._lent = _all(self._inherited) - self._managed
+        """Inherited from a process that may yet go on."""
+        self._left: list[str] = []
+        """Addresses of such ones that are not listened on any more."""
 
     def prepare(self, wanted: Sequence[Endpoint], workers: int) -> Bound:
         """Sockets for these, present ones where they are there. Raises ListenError.
@@ -74,6 +79,9 @@ class Sockets:
         Nothing changes yet: `commit` or `discard` has to follow.
         """
         prepared: Bound = {}
+        for known in (self.bound, self._inherited):
+            if SERVICE_MANAGER in known:
+                return {SERVICE_MANAGER: known[SERVICE_MANAGER]}
         try:
             for endpoint in wanted:
                 present = self._present(endpoint)
@@ -90,16 +98,31 @@ class Sockets:
 
     def commit(self, prepared: Bound) -> None:
         """Let these be the ones; what is not among them is closed."""
-        kept = _all(prepared)
-        for sock in (_all(self.bound) | _all(self._inherited)) - kept:
-            _close(sock)
+        for sock in (_all(self.bound) | _all(self._inherited)) - _all(prepared):
+            self._close(sock)
         self._inherited = {}
         self.bound = prepared
 
     def discard(self, prepared: Bound) -> None:
         """Close what was bound for these."""
         for sock in _all(prepared) - _all(self.bound) - _all(self._inherited):
-            _close(sock)
+            self._close(sock)
+
+    def own(self) -> None:
+        """The process that bound what was inherited ends: its files are this one's to remove."""
+        self._lent.clear()
+        for address in self._left:
+            remove_unix_socket(address)
+        self._left.clear()
+
+    def _close(self, sock: socket.socket) -> None:
+        """Close it, and remove the file of a unix socket where it is this process's."""
+        address = describe(sock)
+        sock.close()
+        if sock in self._lent:
+            self._left.append(address)
+        elif sock not in self._managed:
+            remove_unix_socket(address)
 
     def close(self) -> None:
         """Close everything."""
@@ -121,7 +144,7 @@ class Sockets:
 
     def _present(self, endpoint: Endpoint) -> Slots | None:
         for known, slots in [*self.bound.items(), *self._inherited.items()]:
-            if known[:3] == endpoint[:3] or known == SERVICE_MANAGER:
+            if known[:3] == endpoint[:3]:
                 return slots
         return None
 
@@ -138,12 +161,6 @@ def of_worker(bound: Bound, number: int, workers: int) -> list[socket.socket]:
 
 def _all(bound: Bound) -> set[socket.socket]:
     return {sock for slots in bound.values() for sockets in slots for sock in sockets}
-
-
-def _close(sock: socket.socket) -> None:
-    address = describe(sock)
-    sock.close()
-    remove_unix_socket(address)
 
 
 def _listen(endpoint: Endpoint, workers: int) -> Slots:
@@ -281,10 +298,13 @@ def _remove_stale(path: str) -> None:
     except FileNotFoundError:
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)  # one whose backlog is full is in use
         try:
             probe.connect(path)
         except ConnectionRefusedError:
             Path(path).unlink()
+        except BlockingIOError:
+            pass
 
 
 def describe(sock: socket.socket) -> str:

@@ -29,6 +29,7 @@ class Worker:
         self._server.generations = Generations(shared)
         self._server.relay = self._relay
         self._plan: Plan | None = None
+        self._user: str | None = None
         self._grace = 0.0
         self._backlog = 0
         self._ended = asyncio.Event()
@@ -60,6 +61,7 @@ class Worker:
             configuration = read_configuration(asked)
             logging.getLogger().setLevel(configuration.settings.log_level.upper())
             self._plan = self._server.prepare(configuration)
+            self._user = asked["user"]
         except (SettingsError, ListenError) as error:
             raise CallFailed(str(error)) from None
 
@@ -73,7 +75,7 @@ class Worker:
         settings = self._plan.configuration.settings
         self._server.commit(self._plan)
         try:
-            privileges.drop(settings.user)
+            privileges.drop(self._user)
         except PrivilegesError as error:
             raise CallFailed(str(error)) from None
         self._plan = None

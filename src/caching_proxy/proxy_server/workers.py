@@ -17,7 +17,7 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import caching_proxy
 from caching_proxy.cache_manager.generations import SIZE
@@ -35,6 +35,9 @@ BACK_OFF = 0.25  # seconds before the second start in a row, then doubled ...
 BACK_OFF_MAX = 30.0  # ... up to this
 PINGS = 4  # in the time that a worker may be silent
 ABORT_TIME = 1.0  # seconds that a hung worker gets to show where it hangs
+# Not -m, nor a bare -c: those would look for modules in the working directory first.
+_WORK = """import sys; sys.path = [place for place in sys.path if place]
+from caching_proxy.cli.worker import main; main()"""
 EXIT_TIME = 5.0  # seconds that a drained worker gets to exit
 
 
@@ -45,7 +48,6 @@ class _Worker:
         self.number = number
         self.process = process
         self.channel = channel
-        self.ready = False
 
     async def end(self) -> None:
         """Let it exit; kill it where it does not."""
@@ -69,15 +71,17 @@ class Supervisor:
         self._sources = sources
         self._configuration: Configuration | None = None
         self._workers: dict[int, _Worker] = {}
+        """Those that accept connections, by number."""
+        self._live: set[_Worker] = set()
+        """Besides these, those that end what they have begun."""
         self._keepers: dict[int, asyncio.Task[None]] = {}
         self._retiring: set[asyncio.Task[None]] = set()
         self._absent: set[int] = set()
-        """Numbers of workers that cannot start."""
+        """Numbers of workers that do not accept yet, or no more: the others do it for them."""
+        self._user: str | None = None
         self._restarts = 0
-        self._ending = False
         self._environment = _environment()
-        self._shared = tempfile.TemporaryFile()  # noqa: SIM115 - closed by drain
-        self._shared.truncate(SIZE)
+        self._shared = _shared_memory(SIZE)
         self._changing = asyncio.Lock()
 
     # -- configurations
@@ -89,10 +93,11 @@ class Supervisor:
                 wanted = endpoints(configuration)
                 self.sockets.commit(self.sockets.prepare(wanted, _number(configuration)))
                 self._configuration = configuration
+                self._user = configuration.settings.user  # for good: rights do not come back
                 await self._start_all()
                 return
             bound = self.sockets.prepare(endpoints(configuration), _number(configuration))
-            workers = [worker for worker in self._workers.values() if worker.ready]
+            workers = list(self._workers.values())
             try:
                 await self._prepare(workers, configuration)
             except BaseException:
@@ -100,9 +105,10 @@ class Supervisor:
                 raise
             self._configuration = configuration
             self.sockets.commit(bound)
+            self._absent = set(range(self._wanted)) - self._workers.keys()
             kept = [worker for worker in workers if worker.number < self._wanted]
             await asyncio.gather(*map(self._commit, kept))
-            await self._adjust_number()
+            self._adjust_number(configuration.settings.grace)
 
     async def _prepare(self, workers: Sequence[_Worker], configuration: Configuration) -> None:
         """Have every worker make ready for it. Raises ListenError; then none has."""
@@ -128,20 +134,17 @@ class Supervisor:
         except (ChannelClosed, CallFailed):
             worker.signal(signal.SIGKILL)
 
-    async def _adjust_number(self) -> None:
+    def _adjust_number(self, grace: float) -> None:
+        """Start the workers that are missing, let those that are too many end."""
         for number in range(self._wanted):
             if number not in self._keepers:
                 self._keepers[number] = asyncio.ensure_future(self._keep(number))
         for number in [number for number in self._keepers if number >= self._wanted]:
-            worker = self._workers.get(number)
+            self._keepers.pop(number).cancel()
+            worker = self._workers.pop(number, None)
             if worker is not None:
-                self._retiring.add(task := asyncio.ensure_future(self._retire(worker)))
+                self._retiring.add(task := asyncio.ensure_future(self._drain_one(worker, grace)))
                 task.add_done_callback(self._retiring.discard)
-
-    async def _retire(self, worker: _Worker) -> None:
-        assert self._configuration is not None
-        await self._drain_one(worker, self._configuration.settings.grace)
-        self._keepers.pop(worker.number, None)
 
     @property
     def _wanted(self) -> int:
@@ -150,7 +153,7 @@ class Supervisor:
 
     def _told(self, configuration: Configuration) -> dict[str, Any]:
         told = described(configuration, self._sources.given, self._sources.environment)
-        return {**told, "workers": _number(configuration)}
+        return {**told, "workers": _number(configuration), "user": self._user}
 
     # -- keeping workers running
 
@@ -166,27 +169,31 @@ class Supervisor:
             self._keepers[number] = asyncio.ensure_future(self._keep(number))
 
     async def _keep(self, number: int) -> None:
-        """Replace the worker of this number whenever it ends."""
+        """Replace the worker of this number whenever it ends, until this is cancelled."""
         quick = 0
         loop = asyncio.get_running_loop()
-        while not self._ending and number < self._wanted:
+        while True:
             began = loop.time()
             worker = self._workers.get(number)
             if worker is None:
-                try:
-                    async with self._changing:
-                        worker = await self._start(number)
-                except (ChannelClosed, CallFailed, OSError) as error:
-                    logger.error("worker %d does not start: %s", number, error)
-                    await self._leave_out(number)
+                worker = await self._try_start(number)
             if worker is not None:
                 await self._watch(worker)
-            if self._ending or number >= self._wanted:
-                return
             self._restarts += 1
             quick = quick + 1 if loop.time() - began < STABLE else 0
             if quick > 1:
+                async with self._changing:
+                    await self._leave_out(number)
                 await asyncio.sleep(min(BACK_OFF * 2 ** (quick - 2), BACK_OFF_MAX))
+
+    async def _try_start(self, number: int) -> _Worker | None:
+        async with self._changing:
+            try:
+                return await self._start(number)
+            except (ChannelClosed, CallFailed, OSError) as error:
+                logger.error("worker %d does not start: %s", number, error)
+                await self._leave_out(number)
+                return None
 
     async def _start(self, number: int) -> _Worker:
         """A worker that accepts connections. Raises ChannelClosed, CallFailed, OSError."""
@@ -195,7 +202,7 @@ class Supervisor:
         with theirs:
             descriptors = [theirs.fileno(), self._shared.fileno()]
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "caching_proxy.cli.worker"),
+                *(sys.executable, "-c", _WORK),
                 *map(str, descriptors),
                 env=self._environment,
                 pass_fds=descriptors,
@@ -210,9 +217,9 @@ class Supervisor:
             worker.signal(signal.SIGKILL)
             await worker.end()
             raise
-        worker.ready = True
         self._workers[number] = worker
-        if self._absent:
+        self._live.add(worker)
+        if number in self._absent:
             self._absent.discard(number)
             await self._share_out()
         return worker
@@ -239,17 +246,18 @@ class Supervisor:
     async def _watch(self, worker: _Worker) -> None:
         """Return when it has ended, of itself or since it hung."""
         pinging = asyncio.ensure_future(self._ping(worker))
-        status = await worker.process.wait()
-        pinging.cancel()
+        try:
+            status = await worker.process.wait()
+        finally:
+            pinging.cancel()
         worker.channel.close()
-        if self._workers.get(worker.number) is worker:
-            del self._workers[worker.number]
-        if not self._ending and worker.number < self._wanted:
-            how = f"signal {-status}" if status < 0 else f"status {status}"
-            logger.error(
-                "worker %d (process %d) ended with %s: it is replaced",
-                *(worker.number, worker.process.pid, how),
-            )
+        self._live.discard(worker)
+        del self._workers[worker.number]
+        how = f"signal {-status}" if status < 0 else f"status {status}"
+        logger.error(
+            "worker %d (process %d) ended with %s: it is replaced",
+            *(worker.number, worker.process.pid, how),
+        )
 
     async def _ping(self, worker: _Worker) -> None:
         """End the worker once it has been silent for too long."""
@@ -275,7 +283,7 @@ class Supervisor:
         """The answers of all workers; one that does not answer is ended, and forgets all it has."""
         assert self._configuration is not None
         timeout = self._configuration.settings.worker_timeout
-        workers = list(self._workers.values())
+        workers = list(self._live)
         calls = [worker.channel.call(name, asked, (), timeout) for worker in workers]
         results = await asyncio.gather(*calls, return_exceptions=True)
         answers = []
@@ -332,19 +340,23 @@ class Supervisor:
 
     async def drain(self, grace: float) -> None:
         """Take nothing new, let exchanges end for at most `grace` seconds, close all."""
-        self._ending = True
-        self.sockets.close()
-        await asyncio.gather(
-            *[self._drain_one(worker, grace) for worker in list(self._workers.values())]
-        )
+        self._let_go()
+        async with self._changing:
+            self._let_go()  # of those that a change under way has begun
+            self.sockets.close()
+        await asyncio.gather(*[self._drain_one(worker, grace) for worker in list(self._live)])
+        self._shared.close()
+
+    def _let_go(self) -> None:
+        """Replace no worker any more."""
         for keeper in self._keepers.values():
             keeper.cancel()
-        self._shared.close()
 
     async def _drain_one(self, worker: _Worker, grace: float) -> None:
         with contextlib.suppress(ChannelClosed, CallFailed):
             await worker.channel.call("drain", {"grace": grace}, (), grace + EXIT_TIME)
         await worker.end()
+        self._live.discard(worker)
 
 
 def _number(configuration: Configuration) -> int:
@@ -357,6 +369,16 @@ def available_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def _shared_memory(size: int) -> BinaryIO:
+    """A file in memory, for the workers to map."""
+    if hasattr(os, "memfd_create"):
+        file: BinaryIO = os.fdopen(os.memfd_create("caching-proxy"), "r+b")
+    else:
+        file = tempfile.TemporaryFile()  # noqa: SIM115
+    file.truncate(size)
+    return file
 
 
 def _receipt(numbers: list[int]) -> Receipt:
