@@ -209,11 +209,13 @@ def test_no_connection_waits_for_a_worker_that_pauses(
 def test_no_code_of_the_working_directory_runs(
     start_proxy: StartProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "uvloop.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()\n")
+    """What lies there when a worker is started is none of its modules."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PYTHONSAFEPATH", "1")  # the supervisor itself is started with -m
     proxy = start_proxy("--workers", "2")
-    assert proxy.get("/").status == 200
+    (tmp_path / "uvloop.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()\n")
+    os.kill(children(proxy.process.pid)[0], signal.SIGKILL)
+    wait_until(lambda: proxy.stats()["worker_restarts"] == 1, "it to be gone")
+    wait_until(lambda: proxy.stats()["workers"] == 2, "its successor")
     assert not (tmp_path / "ran").exists()
 
 

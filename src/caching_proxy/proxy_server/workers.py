@@ -36,8 +36,10 @@ BACK_OFF_MAX = 30.0  # ... up to this
 PINGS = 4  # in the time that a worker may be silent
 ABORT_TIME = 1.0  # seconds that a hung worker gets to show where it hangs
 # Not -m, nor a bare -c: those would look for modules in the working directory first.
-_WORK = """import sys; sys.path = [place for place in sys.path if place]
-from caching_proxy.cli.worker import main; main()"""
+_WORK = (
+    "import sys; sys.path = [place for place in sys.path if place];"
+    " from caching_proxy.cli.worker import main; main()"
+)
 EXIT_TIME = 5.0  # seconds that a drained worker gets to exit
 
 
