@@ -31,6 +31,9 @@ SWEEP_INTERVAL = 0.25  # seconds between two looks at all deadlines
 SPARE_DESCRIPTORS = 64  # for listeners, logs, the control API
 FEW_DESCRIPTORS = 1024  # assumed where the system does not tell
 
+# From Python 3.13 on a server that closes removes its socket's file: Sockets does where it is time.
+_KEEP_FILE: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
+
 
 @dataclass(frozen=True)
 class Upstream:
@@ -157,7 +160,9 @@ class ProxyServer:
             return http1.ClientConnection(self._service)
 
         if hasattr(socket, "AF_UNIX") and sock.family == socket.AF_UNIX:
-            return await loop.create_unix_server(connection, sock=own, backlog=backlog)
+            return await loop.create_unix_server(
+                connection, sock=own, backlog=backlog, **_KEEP_FILE
+            )
         return await loop.create_server(connection, sock=own, backlog=backlog)
 
     async def drain(self, grace: float) -> None:
