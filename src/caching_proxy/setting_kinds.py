@@ -42,11 +42,14 @@ class Kind:
     schema: Mapping[str, Any] = field(default_factory=lambda: {"type": "string"})
     takes: tuple[type, ...] = (str,)
     """Types that `read` takes; bool is no int here."""
+    secret: bool = False
+    """No message tells what was given."""
 
     def value(self, given: Any) -> Any:
         """What is given, read. Raises ValueError("cause: cure")."""
         if (type(given) is bool and bool not in self.takes) or not isinstance(given, self.takes):
-            raise ValueError(f"{shown(given)} is not {_WORDS[self.takes[0]]}: write one")
+            what = "this" if self.secret else shown(given)
+            raise ValueError(f"{what} is not {_WORDS[self.takes[0]]}: write one")
         try:
             return self.read(given)
         except (OverflowError, RecursionError):
@@ -171,13 +174,15 @@ def _read_origin(value: str) -> str:
             raise ValueError(f"{value!r} has no absolute path: write unix:/path/to.sock")
         return text
     example = "write http:// or https://, a host, and perhaps a port and a path"
+    # there may be a password before the host
+    told = repr("***@" + text.rpartition("@")[2] if "@" in text else text)
     try:
         url = urlsplit(text)
         port, host = url.port, url.hostname
     except ValueError:
-        raise ValueError(f"{value!r} has a bad host or port: {example}") from None
+        raise ValueError(f"{told} has a bad host or port: {example}") from None
     if url.scheme.lower() not in ("http", "https") or not host or port == 0:
-        raise ValueError(f"{value!r} is not an origin: {example}")
+        raise ValueError(f"{told} is not an origin: {example}")
     if url.username is not None:
         raise ValueError(f"{host!r} has a user name before it: {example}")
     if url.query or url.fragment or text.endswith(("?", "#")):
@@ -221,16 +226,25 @@ def _read_parameter(value: str) -> str:
     return str(value)
 
 
+def _holds(test: Callable[[], bool]) -> bool:
+    """Whether a test of a path holds: not where the path is one that no file can have."""
+    try:
+        return test()
+    except OSError:
+        return False
+
+
 def _read_existing_file(value: str | Path) -> Path:
     path = Path(value)
-    if "\0" in str(value) or not path.is_file():
+    if "\0" in str(value) or not _holds(path.is_file):
         raise ValueError(f"there is no file {str(path)!r}: name one that can be read")
     return path
 
 
 def _read_log_file(value: str) -> str:
     path = Path(value)
-    if "\0" in str(value) or (str(value) != "-" and (path.is_dir() or not path.parent.is_dir())):
+    fits = str(value) == "-" or (_holds(path.parent.is_dir) and not _holds(path.is_dir))
+    if "\0" in str(value) or not fits:
         raise ValueError(f"{str(path)!r} cannot be a file: name one in a folder that exists, or -")
     return str(value)
 
@@ -239,7 +253,7 @@ def _read_socket_path(value: str) -> str:
     text = str(value).removeprefix("unix:")
     if not text or len(text.encode()) > _PORTABLE_SOCKET_PATH:
         raise ValueError(f"{value!r} cannot be a socket: use 1 to {_PORTABLE_SOCKET_PATH} bytes")
-    if not Path(text).parent.is_dir():
+    if not _holds(Path(text).parent.is_dir):
         raise ValueError(f"{str(Path(text).parent)!r} is no folder: create it first")
     return text
 
@@ -444,7 +458,13 @@ WORKERS = Kind(
     schema={"type": ["integer", "string"]},
     takes=(int, str),
 )
-SECRET = Kind(_read_secret, "SECRET", bounds="a text, file:PATH or env:NAME", show=lambda _: "***")
+SECRET = Kind(
+    _read_secret,
+    "SECRET",
+    bounds="a text, file:PATH or env:NAME",
+    show=lambda _: "***",
+    secret=True,
+)
 LABEL = Kind(_read_label, "NAME")
 TEXT = Kind(_read_text, "TEXT")
 USER = Kind(_read_user, "USER")

@@ -224,6 +224,19 @@ def test_workers_come_back_while_others_of_their_number_end(
 
 
 @WORKERS
+def test_a_log_on_a_full_disk_ends_nobody(configure: Configure, workers: str) -> None:
+    """Closing the old one fails, with what it could not write."""
+    configured = configure(
+        f'workers = {workers}\naccess_log = "/dev/full"\n', "--origin", "unix:/x"
+    )
+    serving = children(configured.proxy.process.pid)
+    configured.proxy.get("/")
+    configured.reload()
+    assert configured.proxy.get("/").status == 502
+    assert children(configured.proxy.process.pid) == serving
+
+
+@WORKERS
 def test_the_user_stays(configure: Configure, origin: ScriptedOrigin, workers: str) -> None:
     """Rights do not come back, so another one is for the next start."""
     text = f'origin = "{origin.url}"\nworkers = {workers}\n'

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 import pytest
 
 from .support.messages import IncompleteError
+from .support.processes import alive, children
 from .support.proxy import ProxyProcess
 from .support.raw_client import RawClient
 from .support.scripted_origin import Exchange, ScriptedOrigin
@@ -88,14 +89,19 @@ def test_grace_is_bounded(start_proxy: StartProxy, origin: ScriptedOrigin) -> No
         assert proxy.wait() == 0
 
 
-def test_a_second_signal_ends_it_at_once(start_proxy: StartProxy, origin: ScriptedOrigin) -> None:
-    proxy = start_proxy("--grace", "10m")
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_second_signal_ends_it_at_once(
+    start_proxy: StartProxy, origin: ScriptedOrigin, workers: str
+) -> None:
+    proxy = start_proxy("--grace", "10m", "--workers", workers)
     with _running(proxy, origin, threading.Event()) as client:
         client.response_head()
+        serving = children(proxy.process.pid)
         proxy.terminate()
         _wait_until_refused(proxy)
         proxy.terminate()
-        proxy.wait()
+        assert proxy.wait() == 128 + signal.SIGTERM
+        wait_until(lambda: not any(map(alive, serving)), "its workers to be gone")
         assert "Traceback" not in proxy.kill()
 
 

@@ -138,6 +138,23 @@ def test_one_that_does_not_start_leaves_the_old_one(
     assert configured.proxy.stats()["requests"] == 1
 
 
+def test_the_end_does_not_wait_for_a_successor(
+    start_proxy: StartProxy, origin: ScriptedOrigin, tmp_path: Path
+) -> None:
+    """One that hangs: a secret never comes."""
+    text = f'origin = "{origin.url}"\n'
+    configured = Configured(start_proxy, tmp_path, text)
+    os.mkfifo(tmp_path / "token")
+    configured.write(text + f'admin_token = "file:{tmp_path}/token"\n')
+    pid = configured.proxy.process.pid
+    configured.proxy.process.send_signal(signal.SIGUSR2)
+    wait_until(lambda: len(children(pid)) == 1, "the successor to be started")
+    (hanging,) = children(pid)
+    configured.proxy.terminate()
+    assert configured.proxy.wait() == 0
+    assert not alive(hanging)
+
+
 def test_a_unix_socket_stays(
     start_proxy: StartProxy, upgraded: list[int], socket_path: Path
 ) -> None:

@@ -157,6 +157,20 @@ def test_a_killed_worker_is_replaced(fleet: ProxyProcess, origin: ScriptedOrigin
     assert {fleet.get("/survives").status for _ in range(16)} == {200}
 
 
+def test_without_a_worker_it_is_not_healthy(fleet: ProxyProcess) -> None:
+    def health() -> int:
+        with RawClient(("127.0.0.1", fleet.admin_port)) as client:
+            return client.get("/healthz").status
+
+    def health_without_workers() -> int:
+        for worker in children(fleet.process.pid):
+            os.kill(worker, signal.SIGKILL)
+        return health()
+
+    wait_until(lambda: health_without_workers() == 503, "it to be told")
+    wait_until(lambda: health() == 200, "the successors")
+
+
 def test_requests_wait_for_the_successor_of_a_killed_worker(
     fleet: ProxyProcess, origin: ScriptedOrigin
 ) -> None:

@@ -990,11 +990,29 @@ def test_a_route_may_be_right_where_what_is_for_all_is_wrong() -> None:
     assert line.startswith("proxy.toml:2: cache_ttl: ")
 
 
-def test_secrets_are_not_repeated() -> None:
-    text = 'origin = "http://user:hidden@one.example"\nadmin_token = "hid den word"\n'
-    lines = problems(text)
-    assert len(lines) == 2
-    assert not [line for line in lines if "hid" in line]
+@pytest.mark.parametrize(
+    "text",
+    [
+        'origin = "http://user:hidden@one.example"',
+        'origin = "http://user:hidden@one.example:x"',
+        'origin = "ftp://user:hidden@one.example"',
+        'origin = "http://user:hidden@"',
+        f'{ORIGIN}admin_token = "hidden word"',
+        f'{ORIGIN}admin_token = ["hidden"]',
+        f'{ORIGIN}admin_token = {{ hidden = "hidden" }}',
+    ],
+)
+def test_secrets_are_not_repeated(text: str) -> None:
+    (line,) = problems(text)
+    assert "hidden" not in line
+
+
+@pytest.mark.parametrize("setting", ["origin_ca", "access_log", "unix_socket"])
+def test_a_path_that_no_file_can_have_is_told(setting: str) -> None:
+    path = "/" + "x" * 300 + "/y"
+    value = f'["{path}"]' if setting == "unix_socket" else f'"{path}"'
+    (line,) = problems(f"{ORIGIN}{setting} = {value}\n")
+    assert f"proxy.toml:2: {setting}" in line
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import click
 
 from caching_proxy.settings import StoreSettings
 
-TIMEOUT = 10.0  # seconds
+TIMEOUT = 60.0  # seconds; a reload may take --start-timeout
 
 
 def ask(
@@ -29,6 +29,10 @@ def ask(
         connection.request(method, path, asked, _credentials(settings))
         response = connection.getresponse()
         status, body = response.status, response.read()
+    except TimeoutError:
+        raise click.ClickException(
+            f"the proxy at {place} has not answered within {TIMEOUT:g} s: see its log"
+        ) from None
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise click.ClickException(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import os
 import signal
 from collections.abc import Callable, Coroutine
 from types import FrameType
@@ -25,24 +26,54 @@ def run(main: Coroutine[Any, Any, None]) -> None:
     _runner()(main)
 
 
-def orders() -> asyncio.Queue[str]:
-    """What signals ask for: END, RELOAD, UPGRADE. A second SIGTERM or SIGINT ends the process."""
+class Orders:
+    """What is asked for and not heeded yet: each once, END before all others."""
+
+    def __init__(self) -> None:
+        self.ending = asyncio.Event()
+        """END has been asked for; it stays so."""
+        self._asked: list[str] = []
+        self._given = asyncio.Event()
+
+    def give(self, order: str) -> None:
+        """Ask for END, RELOAD or UPGRADE."""
+        if order == END:
+            self.ending.set()
+        elif order not in self._asked:
+            self._asked.append(order)
+        self._given.set()
+
+    async def next(self) -> str:
+        """The next one to heed."""
+        while not self.ending.is_set() and not self._asked:
+            self._given.clear()
+            await self._given.wait()
+        return END if self.ending.is_set() else self._asked.pop(0)
+
+
+def heed_signals(orders: Orders, at_once: Callable[[], None]) -> None:
+    """Have signals give orders. A second SIGTERM or SIGINT calls `at_once` and ends the process.
+
+    Its exit status is that of shells, 128 and the signal's number.
+    """
     loop = asyncio.get_running_loop()
-    queue: asyncio.Queue[str] = asyncio.Queue()
 
     def end(signum: int, frame: FrameType | None) -> None:
         for number in _END:
-            signal.signal(number, signal.SIG_DFL)
-        loop.call_soon_threadsafe(queue.put_nowait, END)
+            signal.signal(number, exit_now)
+        loop.call_soon_threadsafe(orders.give, END)
+
+    def exit_now(signum: int, frame: FrameType | None) -> None:
+        at_once()
+        os._exit(128 + signum)
 
     def other(signum: int, frame: FrameType | None) -> None:
-        loop.call_soon_threadsafe(queue.put_nowait, _OTHERS[signal.Signals(signum)])
+        loop.call_soon_threadsafe(orders.give, _OTHERS[signal.Signals(signum)])
 
     for number in _END:
         signal.signal(number, end)
     for number in _OTHERS:
         signal.signal(number, other)
-    return queue
 
 
 def _runner() -> Callable[[Coroutine[Any, Any, None]], None]:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import ipaddress
 import logging
+import os
 import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -64,14 +65,14 @@ class _Proxy:
             else Supervisor(sources, self._heritage.bound)
         )
         self._control: ControlApi | None = None
-        self._orders: asyncio.Queue[str] = asyncio.Queue()
+        self._orders = event_loop.Orders()
         self._changing = asyncio.Lock()
         self._ending = False
         self._stopping: list[asyncio.Future[None]] = []
 
     async def run(self, hints: Hints) -> None:
         """Serve until told to end. Raises ListenError, PrivilegesError."""
-        self._orders = event_loop.orders()
+        event_loop.heed_signals(self._orders, self._fleet.kill)
         settings = self._configuration.settings
         try:
             await self._start()
@@ -113,15 +114,19 @@ class _Proxy:
         if not settings.admin:
             return None
         control = ControlApi(self, settings.admin_host, settings.admin_port, settings.admin_token)
-        await control.start([] if heritage is None else heritage.admin)
+        await control.start([] if heritage is None else heritage.take_admin(settings.admin_port))
         return control
 
     async def _heed_orders(self) -> None:
         while True:
-            order = await self._orders.get()
+            order = await self._orders.next()
             if order == event_loop.RELOAD:
-                with contextlib.suppress(ValueError):
+                try:
                     await self.reload()
+                except ValueError:
+                    pass  # told already
+                except Exception:
+                    logger.exception("a reload failed: the configuration before it may be gone")
             elif order == event_loop.END:
                 notify.tell("STOPPING=1")
                 return
@@ -130,10 +135,16 @@ class _Proxy:
 
     async def _upgrade(self) -> bool:
         """Start the program anew on these sockets; whether it is ready and this one may end."""
+        if os.getpid() == 1:  # its end would be that of all others
+            logger.error("no upgrade of process 1: start a new container instead")
+            return False
         admin = self._control.sockets if self._control is not None else []
         async with self._changing:
             ready = await upgrade(
-                self._fleet.sockets.bound, admin, self._configuration.settings.start_timeout
+                self._fleet.sockets.bound,
+                admin,
+                self._configuration.settings.start_timeout,
+                self._orders.ending,
             )
             if ready:
                 self._fleet.sockets.leave()
@@ -149,7 +160,7 @@ class _Proxy:
             await asyncio.sleep(WATCH_INTERVAL)
             now = _stamp(path)
             if now != seen and self._configuration.settings.reload_on_change:
-                self._orders.put_nowait(event_loop.RELOAD)
+                self._orders.give(event_loop.RELOAD)
             seen = now
 
     # -- what the control API asks for
@@ -216,12 +227,17 @@ class _Proxy:
 
     async def drain(self) -> dict[str, Any]:
         """Begin to end; the receipt tells how many workers that reaches, and their connections."""
-        stats = await self._fleet.stats()
         if self._control is not None:
             self._control.draining = True
-        self._orders.put_nowait(event_loop.END)
+        stats = await self._fleet.stats()
+        self._orders.give(event_loop.END)
         workers = stats.get("workers", 1)
         return {"draining": True, "workers": workers, "connections": stats.get("connections", 0)}
+
+    @property
+    def serving(self) -> bool:
+        """Whether anybody accepts connections."""
+        return self._fleet.serving
 
     async def stats(self) -> dict[str, Any]:
         """Counters by name, of all workers together."""

@@ -50,6 +50,13 @@ class Heritage:
             return cls()
         return cls({SERVICE_MANAGER: [_passed(number)]})
 
+    def take_admin(self, port: int) -> list[socket.socket]:
+        """The control API's sockets, where they are at this port (0: any); else they are closed."""
+        if port and any(sock.getsockname()[1] != port for sock in self.admin):
+            self.leave_admin()
+            return []
+        return self.admin
+
     def leave_admin(self) -> None:
         """Close the control API's sockets: nobody would accept what comes there."""
         for sock in self.admin:
@@ -64,10 +71,12 @@ class Heritage:
             self._pipe = None
 
 
-async def upgrade(bound: Bound, admin: Sequence[socket.socket], timeout: float) -> bool:
+async def upgrade(
+    bound: Bound, admin: Sequence[socket.socket], timeout: float, ending: asyncio.Event
+) -> bool:
     """Start the program that this process is anew, with these sockets; whether it is ready.
 
-    One that is not within `timeout` seconds is ended, and this one goes on.
+    One that is not within `timeout` seconds, or before this process is `ending`, is ended.
     """
     reader, writer = os.pipe()
     told: dict[str, Any] = {
@@ -87,7 +96,7 @@ async def upgrade(bound: Bound, admin: Sequence[socket.socket], timeout: float) 
         return False
     finally:
         os.close(writer)
-    if await _said(reader, timeout) == _READY:
+    if await _said(reader, timeout, ending) == _READY:
         logger.info("process %d has taken over", process.pid)
         # This is still the main process: systemd takes no word of others (NotifyAccess=main).
         notify.tell(f"MAINPID={process.pid}")
@@ -108,17 +117,18 @@ def _start(told: dict[str, Any], descriptors: list[int]) -> subprocess.Popen[byt
     )
 
 
-async def _said(reader: int, timeout: float) -> bytes:
-    """What comes through a pipe within so many seconds."""
+async def _said(reader: int, timeout: float, ending: asyncio.Event) -> bytes:
+    """What comes through a pipe within so many seconds and before `ending`, b"" without."""
     loop = asyncio.get_running_loop()
     readable = asyncio.Event()
     loop.add_reader(reader, readable.set)
+    waiting = [asyncio.ensure_future(event.wait()) for event in (readable, ending)]
     try:
-        await asyncio.wait_for(readable.wait(), timeout)
-        return os.read(reader, len(_READY))
-    except (asyncio.TimeoutError, TimeoutError):
-        return b""
+        await asyncio.wait(waiting, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        return os.read(reader, len(_READY)) if readable.is_set() else b""
     finally:
+        for task in waiting:
+            task.cancel()
         loop.remove_reader(reader)
         os.close(reader)
 

@@ -35,6 +35,11 @@ _NAME = re.compile(r"[!-~](?:[ -~]*[!-~])?")  # of a tag or a group: ASCII, no s
 class Controlled(Protocol):
     """What the API needs of a proxy: of all its workers together."""
 
+    @property
+    def serving(self) -> bool:
+        """Whether anybody accepts connections."""
+        ...
+
     async def stats(self) -> dict[str, Any]:
         """Counters by name."""
         ...
@@ -66,8 +71,8 @@ class Controlled(Protocol):
 
 
 class ControlApi:
-    """`GET /healthz` (503 while draining) and `/stats`; `POST /clear`, `/purge`, `/explain`,
-    `/reload`, `/drain`.
+    """`GET /healthz` (503 while draining, or without a worker) and `/stats`; `POST /clear`,
+    `/purge`, `/explain`, `/reload`, `/drain`.
 
     Every answer is JSON.
     """
@@ -141,6 +146,8 @@ class ControlApi:
     async def _health(self, request: web.Request) -> web.Response:
         if self.draining:
             return _json({"status": "draining"}, status=503)
+        if not self._proxy.serving:
+            return _json({"status": "no worker"}, status=503)
         return _json({"status": "ok"})
 
     async def _stats(self, request: web.Request) -> web.Response:

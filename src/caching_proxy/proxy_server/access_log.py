@@ -72,4 +72,5 @@ class AccessLog:
         """Write the rest."""
         self.flush()
         if self._out is not sys.stdout:
-            self._out.close()
+            with contextlib.suppress(OSError):  # a full disk keeps nobody from ending
+                self._out.close()

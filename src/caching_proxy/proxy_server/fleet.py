@@ -22,6 +22,10 @@ class Fleet(Protocol):
 
     sockets: Sockets
 
+    @property
+    def serving(self) -> bool:
+        """Whether anybody accepts connections."""
+
     async def take_over(self, configuration: Configuration) -> None:
         """Go by this from now on, whole or not at all. Raises ListenError."""
 
@@ -42,6 +46,9 @@ class Fleet(Protocol):
     async def drain(self, grace: float) -> None:
         """Take nothing new, let exchanges end for at most `grace` seconds, close all."""
 
+    def kill(self) -> None:
+        """End every other process of it at once."""
+
 
 class Alone:
     """This process serves itself."""
@@ -49,6 +56,11 @@ class Alone:
     def __init__(self, inherited: Bound | None = None) -> None:
         self.sockets = Sockets(inherited)
         self._server = ProxyServer()
+
+    @property
+    def serving(self) -> bool:
+        """It does as long as this process runs."""
+        return True
 
     async def take_over(self, configuration: Configuration) -> None:
         """Go by this from now on, whole or not at all. Raises ListenError."""
@@ -84,3 +96,6 @@ class Alone:
         """Take nothing new, let exchanges end for at most `grace` seconds, close all."""
         self.sockets.close()
         await self._server.drain(grace)
+
+    def kill(self) -> None:
+        """There is no other."""

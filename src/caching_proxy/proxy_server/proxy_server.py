@@ -9,6 +9,7 @@ import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from caching_proxy.cache_manager.generations import Generations
@@ -125,7 +126,7 @@ class ProxyServer:
     def _upstream(self, settings: OriginSettings, max_head: int) -> Upstream:
         """The present one where nothing has changed. Raises ValueError."""
         origin = Origin.parse(settings.url)
-        authorities = settings.origin_ca.read_bytes() if settings.origin_ca is not None else b""
+        authorities = _authorities(settings.origin_ca)
         for known in self._upstreams:
             if (known.settings, known.authorities, known.max_head) == (
                 settings,
@@ -248,6 +249,16 @@ class ProxyServer:
     def _running(self) -> Service:
         assert self._service is not None, "nothing is prepared yet"
         return self._service
+
+
+def _authorities(path: Path | None) -> bytes:
+    """What is in a file of certificates. Raises ValueError."""
+    try:
+        return b"" if path is None else path.read_bytes()
+    except OSError as error:
+        raise ValueError(
+            f"--origin-ca {path}: {error.strerror}: give it a file that this user may read"
+        ) from None
 
 
 def _open_log(settings: Settings) -> AccessLog | None:

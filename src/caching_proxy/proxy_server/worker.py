@@ -59,7 +59,6 @@ class Worker:
     async def _prepare(self, asked: dict[str, Any], sockets: list[socket.socket]) -> None:
         try:
             configuration = read_configuration(asked)
-            logging.getLogger().setLevel(configuration.settings.log_level.upper())
             self._plan = self._server.prepare(configuration)
             self._user = asked["user"]
         except (SettingsError, ListenError) as error:
@@ -74,6 +73,7 @@ class Worker:
         assert self._plan is not None
         settings = self._plan.configuration.settings
         self._server.commit(self._plan)
+        logging.getLogger().setLevel(settings.log_level.upper())
         try:
             privileges.drop(self._user)
         except PrivilegesError as error:

@@ -86,6 +86,11 @@ class Supervisor:
         self._shared = _shared_memory(SIZE)
         self._changing = asyncio.Lock()
 
+    @property
+    def serving(self) -> bool:
+        """Whether any worker accepts connections."""
+        return bool(self._workers)
+
     # -- configurations
 
     async def take_over(self, configuration: Configuration) -> None:
@@ -212,15 +217,16 @@ class Supervisor:
             )
         worker = _Worker(number, process, Channel(ours, {"purge": self._purge_call}, lambda: None))
         timeout = self._configuration.settings.start_timeout
+        self._live.add(worker)  # before it accepts: a purge has to reach it
         try:
             await worker.channel.call("prepare", self._told(self._configuration), (), timeout)
             await worker.channel.call("commit", {}, self._sockets_of(number), timeout)
         except BaseException:
             worker.signal(signal.SIGKILL)
             await worker.end()
+            self._live.discard(worker)
             raise
         self._workers[number] = worker
-        self._live.add(worker)
         if number in self._absent:
             self._absent.discard(number)
             await self._share_out()
@@ -339,6 +345,11 @@ class Supervisor:
         return {**report, "workers": f"stored in {holding} of {len(reports)}"}
 
     # -- the end
+
+    def kill(self) -> None:
+        """End every worker at once."""
+        for worker in self._live:
+            worker.signal(signal.SIGKILL)
 
     async def drain(self, grace: float) -> None:
         """Take nothing new, let exchanges end for at most `grace` seconds, close all."""

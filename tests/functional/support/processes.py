@@ -6,9 +6,9 @@ from pathlib import Path
 
 
 def children(pid: int) -> list[int]:
-    """The direct children of a process that run."""
-    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-    return [child for child in map(int, text.split()) if alive(child)]
+    """The direct children of a process that run, whichever thread has started them."""
+    found = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/children")]
+    return [child for child in map(int, " ".join(found).split()) if alive(child)]
 
 
 def alive(pid: int) -> bool:
