@@ -90,7 +90,11 @@ def write(record: Record, root: Path) -> None:
 def newest_complete(directory: Path) -> dict[str, Any] | None:
     """The newest record that has every lane, as it was written."""
     records = [json.loads(path.read_text()) for path in directory.glob("*.json")]
-    complete = [each for each in records if {lane["lane"] for lane in each["lanes"]} == set(LANES)]
+    complete = [
+        each
+        for each in records
+        if {lane["lane"] for lane in each.get("lanes", [])} == set(LANES)  # workers.py has none
+    ]
     return max(complete, key=lambda each: str(each["date"]), default=None)
 
 

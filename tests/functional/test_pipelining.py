@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from .support.raw_client import RawClient, chunked
-from .support.scripted_origin import Exchange, answer, fresh
-from .support.stand import Stand
+from .support.scripted_origin import Exchange, ScriptedOrigin, answer, fresh
+from .support.stand import Stand, StartProxy
 
 COUNT = 40
 
@@ -104,6 +105,61 @@ def test_many_hits_in_one_packet(stand: Stand) -> None:
         for n in range(600):
             response = client.response()
             assert (response.cache, response.body) == ("HIT", b"%d" % (n % 3) * (n % 3 + 1))
+
+
+@pytest.mark.parametrize(
+    "turns", [["small"], ["small", "large"], ["small", "pass", "large", "small"]], ids="-".join
+)
+def test_answers_to_one_who_does_not_read_keep_their_order(stand: Stand, turns: list[str]) -> None:
+    """Whether the kernel takes them whole, in part or not at all; each request comes on its own."""
+    sizes = {"small": 15_000, "large": 40_000, "pass": 10_000}
+    path = "/order/" + "-".join(turns)
+    for n, kind in enumerate(turns):
+        body = b"%d" % n * sizes[kind]
+        passed = answer("200 OK", {"Cache-Control": "no-store"}, body)
+        stand.origin.on(f"{path}/{n}", passed if kind == "pass" else fresh(body))
+        stand.proxy.get(f"{path}/{n}")
+    count = 400
+    with stand.proxy.client(receive_buffer=4096) as client:
+        for at in range(count):
+            client.send(client.head("GET", f"{path}/{at % len(turns)}"))
+            stand.proxy.barrier()
+        for at in range(count):
+            n = at % len(turns)
+            assert client.response().body == b"%d" % n * sizes[turns[n]]
+
+
+def test_a_hit_does_not_overtake_what_waits_to_leave(
+    start_proxy: StartProxy, origin: ScriptedOrigin, socket_path: Path
+) -> None:
+    """Where the client reads a little, the kernel has room before the transport has used it."""
+    proxy = start_proxy("--unix-socket", str(socket_path))
+    bodies = [b"%d" % n * 15_000 for n in range(3)]
+    for n, body in enumerate(bodies):
+        origin.on(f"/{n}", fresh(body))
+        proxy.get(f"/{n}")
+    for unread in range(1, 26):
+        with RawClient(str(socket_path)) as client:
+            for at in range(unread + 6):
+                client.send(client.head("GET", f"/{at % 3}"))
+                proxy.barrier()
+                if at >= unread:
+                    client.stream.buffer += client.sock.recv(15_000)
+            for at in range(unread + 6):
+                assert client.response().body == bodies[at % 3]
+
+
+def test_small_and_large_hits_in_one_packet(stand: Stand) -> None:
+    sizes = [10, 20_000, 16_384, 16_385, 0]
+    for size in sizes:
+        stand.origin.on(f"/sized/{size}", fresh(bytes(size)))
+        stand.proxy.get(f"/sized/{size}")
+    asked = [(method, size) for size in sizes * 5 for method in ("GET", "HEAD")]
+    with stand.proxy.client() as client:
+        client.send(b"".join(client.head(method, f"/sized/{size}") for method, size in asked))
+        for method, size in asked:
+            response = client.response(method)
+            assert (response.cache, response.size) == ("HIT", size if method == "GET" else 0)
 
 
 def test_a_hit_waits_for_the_slow_answer_before_it(stand: Stand) -> None:

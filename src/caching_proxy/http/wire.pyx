@@ -1,20 +1,31 @@
 """A growing buffer in which heads are written, used again for each."""
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport int64_t
 from libc.stdlib cimport free, realloc
-from libc.string cimport memcpy
+from libc.string cimport memmove
+
+
+cdef extern from *:
+    """
+    #ifdef _WIN32
+    #define SEND_AT_ONCE(fd, text, size) ((Py_ssize_t) -1)  /* its transports own their sockets */
+    #else
+    #include <sys/socket.h>
+    #ifndef MSG_NOSIGNAL
+    #define MSG_NOSIGNAL 0  /* macOS; Python ignores SIGPIPE */
+    #endif
+    #define SEND_AT_ONCE(fd, text, size) send(fd, text, size, MSG_DONTWAIT | MSG_NOSIGNAL)
+    #endif
+    """
+    Py_ssize_t SEND_AT_ONCE(int fd, const char* text, size_t size) noexcept nogil
 
 
 cdef class Wire:
-    """Write with `put…`, then `take` what stands there; the buffer stays for the next head."""
+    """Write with `put…`, then `take` or `send` what stands there; the buffer stays for the next head."""
 
     def __dealloc__(self):
         free(self.buffer)
-
-    cdef void begin(self) noexcept:
-        """Start a head; what an error may have left is dropped."""
-        self.size = 0
 
     cdef int grow(self, Py_ssize_t more) except -1:
         cdef Py_ssize_t room = 2 * (self.size + more) + 4096
@@ -24,16 +35,6 @@ cdef class Wire:
         self.buffer = buffer
         self.room = room
         return 0
-
-    cdef int put(self, const char* text, Py_ssize_t size) except -1:
-        if self.room - self.size < size:
-            self.grow(size)
-        memcpy(self.buffer + self.size, text, size)
-        self.size += size
-        return 0
-
-    cdef int put_bytes(self, bytes text) except -1:
-        return self.put(PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))
 
     cdef int put_number(self, int64_t number) except -1:
         """A number that is not negative, in decimal."""
@@ -50,3 +51,13 @@ cdef class Wire:
         cdef bytes written = PyBytes_FromStringAndSize(self.buffer, self.size)
         self.size = 0
         return written
+
+    cdef Py_ssize_t send(self, int fd) noexcept:
+        """How much of it a socket takes without waiting, 0 after an error as well; the rest stays."""
+        cdef Py_ssize_t sent = SEND_AT_ONCE(fd, self.buffer, self.size)
+        if sent <= 0:
+            return 0
+        self.size -= sent
+        if self.size:
+            memmove(self.buffer, self.buffer + sent, self.size)
+        return sent

@@ -31,7 +31,7 @@ cdef bytes partial_head(Route route, Service service, Entry entry, int64_t now, 
                         bytes fate, bytes detail, bytes connection)
 cdef const char* key_of(Entry entry) noexcept
 cdef list metadata(Entry entry)
-cdef list hit_message(Route route, Service service, Entry entry, int64_t now, bint not_modified, bint is_head)
+cdef int put_hit(Route route, Service service, Entry entry, int64_t now, bint not_modified) except -1
 cdef bytes own_response(Service service, int status, bytes reason, bytes text, bytes more, bint is_head, bint close,
                         bytes content_type=*)
 cdef Fields without_names(Fields fields, names)

@@ -25,7 +25,6 @@ from caching_proxy.http.dates import format_http_date
 
 
 cdef enum:
-    JOIN_LIMIT = 16384        # octets of a body that are cheaper copied behind the head than written on their own
     KEY_FROM_END = 77         # where the key begins in a stored head: "\r\nAge: " is behind it
 
 
@@ -284,7 +283,6 @@ cdef int put_stored(Route route, Wire wire, Entry entry, bint not_modified) exce
     cdef Py_ssize_t validation = entry.validation
     if route.response_changes is not None:
         head, validation = route.shown(entry)
-    wire.begin()
     if not not_modified:
         return wire.put_bytes(head)
     wire.put(b"HTTP/1.1 304 Not Modified\r\n", 27)
@@ -319,6 +317,7 @@ cdef const char* key_of(Entry entry) noexcept:
 cdef bytes hit_head(Route route, Service service, Entry entry, int64_t now, bint not_modified, bytes fate, bytes detail,
                     bytes connection):
     """The head that answers from the store."""
+    service.wire.begin()
     put_stored(route, service.wire, entry, not_modified)
     put_hit_tail(service, entry, now, fate, detail, connection)
     return service.wire.take()
@@ -354,22 +353,15 @@ cdef list metadata(Entry entry):
     return found
 
 
-cdef list hit_message(Route route, Service service, Entry entry, int64_t now, bint not_modified, bint is_head):
-    """What the hit lane writes: head and body in one piece, or in two where copying the body would cost more."""
-    cdef Wire wire = service.wire
-    cdef Py_ssize_t size = PyBytes_GET_SIZE(entry.body)
+cdef int put_hit(Route route, Service service, Entry entry, int64_t now, bint not_modified) except -1:
+    """Write the head of the hit lane's answer behind what it has in Service.hit_wire."""
+    cdef Wire wire = service.hit_wire
     put_stored(route, wire, entry, not_modified)
     wire.put_number(now - entry.born if now > entry.born else 0)
     wire.put_bytes(service.hit_status)
     wire.put_number(entry.fresh_until - now)
     put_key(wire, key_of(entry))
-    wire.put(b"\r\n\r\n", 4)
-    if not_modified or is_head:
-        return [wire.take()]
-    if size > JOIN_LIMIT:
-        return [wire.take(), entry.body]
-    wire.put_bytes(entry.body)
-    return [wire.take()]
+    return wire.put(b"\r\n\r\n", 4)
 
 
 cdef bytes own_response(Service service, int status, bytes reason, bytes text, bytes more, bint is_head, bint close,

@@ -1,4 +1,4 @@
-"""A client's HTTP/1.1 connection: the hit lane, then the llhttp lane.
+"""A client's HTTP/1.1 connection: the hit lane (hit_lane.pyx), then the llhttp lane.
 
 `process` takes requests from what has come, one after another. A plain one that a fresh entry answers is answered on
 the spot; any other becomes an Exchange, and the next is looked at when that has ended, so that answers keep the order
@@ -10,28 +10,21 @@ import socket
 import struct
 from operator import itemgetter
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.stdint cimport int64_t, uint64_t
-from libc.string cimport memchr, memcmp, memcpy
-from libc.time cimport time
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from libc.stdint cimport int64_t
+from libc.string cimport memchr
 
-from caching_proxy.cache_manager.cache_key cimport Variant
 from caching_proxy.cache_manager.entry cimport Entry
 from caching_proxy.cache_manager.fill cimport Fill
 from caching_proxy.http.body cimport CHUNKED, LENGTH, BodyDecoder
-from caching_proxy.http.fields cimport (
-    F_ACCEPT, F_ACCEPT_ENCODING, F_ACCEPT_LANGUAGE, F_AUTHORIZATION, F_CACHE_CONTROL, F_IF_MATCH,
-    F_IF_MODIFIED_SINCE, F_IF_NONE_MATCH, F_IF_RANGE, F_IF_UNMODIFIED_SINCE, F_PRAGMA, F_RANGE,
-    F_X_HTTP_METHOD, F_X_HTTP_METHOD_OVERRIDE, F_X_METHOD_OVERRIDE, FieldId, Span, bit,
-)
-from caching_proxy.http.grammar cimport equals_lower
 from caching_proxy.http.head cimport (
-    BAD_LINE, NEED_MORE, SPANS, RequestHead, Scan, find_head_end, parse_request, plain_request, scan_request_head,
+    BAD_LINE, NEED_MORE, RequestHead, Scan, find_head_end, parse_request, plain_request, scan_request_head,
 )
+from caching_proxy.http.wire cimport Wire
 from caching_proxy.proxy_server.exchange cimport Client, Exchange
-from caching_proxy.proxy_server.heads cimport hit_message, own_response
+from caching_proxy.proxy_server.heads cimport own_response
+from caching_proxy.proxy_server.hit_lane cimport JOIN_MAX, answer_hit, has_large_body
 from caching_proxy.proxy_server.request_path cimport set_out
-from caching_proxy.proxy_server.route cimport Route
 from caching_proxy.proxy_server.service cimport Service
 from caching_proxy.proxy_server.upstream cimport Pool
 
@@ -43,22 +36,11 @@ from caching_proxy.proxy_server.backlog import unsent_octets
 cdef enum:
     PENDING_MAX = 65536       # octets of later requests that are held; then the client is not read
     GATHER_MAX = 65536        # octets of answers that are gathered before they are written
-    JOIN_MAX = 16384          # octets that are cheaper joined than written as pieces
-    RAW_VARIANT_MAX = 1024    # octets of Accept, Accept-Encoding and Accept-Language that the hit lane takes
 
 cdef double LINGER = 2.0      # seconds of silence after a last response before its connection is reset
 cdef double LINGER_MAX = 30.0     # seconds that a client may go on sending behind it
 cdef double MOMENT = 0.3      # seconds that an idle connection is kept when draining: a request may be on its way
 cdef double CONTINUE_AFTER = 1.0  # seconds that the origin has for its own 100 (Continue)
-
-
-# What the hit lane leaves to request_path, since it may change the answer.
-cdef uint64_t NOT_A_PLAIN_HIT = (bit(F_CACHE_CONTROL) | bit(F_PRAGMA) | bit(F_AUTHORIZATION) | bit(F_RANGE)
-                                 | bit(F_IF_RANGE) | bit(F_IF_MATCH) | bit(F_IF_UNMODIFIED_SINCE)
-                                 | bit(F_X_HTTP_METHOD) | bit(F_X_HTTP_METHOD_OVERRIDE) | bit(F_X_METHOD_OVERRIDE))
-cdef uint64_t CONDITIONS = bit(F_IF_NONE_MATCH) | bit(F_IF_MODIFIED_SINCE)
-cdef uint64_t NEGOTIATION = bit(F_ACCEPT) | bit(F_ACCEPT_ENCODING) | bit(F_ACCEPT_LANGUAGE)
-cdef FieldId[3] NEGOTIATED = [F_ACCEPT, F_ACCEPT_ENCODING, F_ACCEPT_LANGUAGE]
 
 
 cdef class ClientConnection(Client):
@@ -78,6 +60,7 @@ cdef class ClientConnection(Client):
         self.write = transport.write
         self.peer = peer[0] if isinstance(peer, tuple) and peer else ""
         self.secure = transport.get_extra_info("ssl_object") is not None
+        self.fd = -1 if self.secure else transport.get_extra_info("socket").fileno()
         self.trusted = self.peer in service.trusted
         service.clients.add(self)
         service.connections_accepted += 1
@@ -143,6 +126,7 @@ cdef class ClientConnection(Client):
             data = self.pending + data
             self.pending = None
         if self.exchange is None and self.writable and not self.lingering:
+            self.direct = self.fd >= 0 and not self.holds_octets()
             self.process(data)
         else:
             self.hold(data)
@@ -155,22 +139,25 @@ cdef class ClientConnection(Client):
         cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
         cdef Py_ssize_t at = 0
         cdef Scan scan
-        cdef list hit
+        cdef Entry hit
         self.processing = True
+        self.service.hit_wire.begin()
         try:
             while at < size and self.exchange is None and self.writable and not self.lingering and not self.gone:
                 if self.partial or not scan_request_head(text, at, size, &scan) or self.oversize(&scan):
                     self.flush()
+                    self.direct = False
                     at = self.parse(data, at)
                     if at < 0:
                         return
                     continue
-                hit = self.find_hit(data, &scan)
+                hit = answer_hit(self, data, &scan)
                 at += scan.size
                 if hit is not None:
-                    self.gather(hit)
+                    self.gather(hit, has_large_body(hit, &scan))
                 else:
                     self.flush()
+                    self.direct = False
                     self.begin(plain_request(data, &scan), data, at)
             self.flush()
             if at < size and not self.lingering:
@@ -179,59 +166,12 @@ cdef class ClientConnection(Client):
                 self.rests()
         finally:
             self.processing = False
+            self.direct = False
 
     cdef bint oversize(self, Scan* scan) noexcept:
         """Whether the head just scanned is beyond a limit, which the other lane then says."""
         return (scan.size > self.service.max_head or scan.target_size > self.service.max_target
                 or scan.count > self.service.max_fields)
-
-    cdef list find_hit(self, bytes data, Scan* scan):
-        """The answer to a plain request where the memory tier has a fresh entry for it, else None."""
-        cdef Service service = self.service
-        cdef const char* text = PyBytes_AS_STRING(data)
-        cdef Route route
-        cdef Variant variant
-        cdef Py_ssize_t prefix, strip
-        cdef int64_t now = time(NULL)
-        cdef bint not_modified = False
-        cdef bytes url
-        cdef Entry entry
-        if scan.seen & NOT_A_PLAIN_HIT or service.draining or self.trusted or self.secure:
-            return None
-        route = service.router.find_plain(text, scan)
-        if route is None or not lane_is_open(route, text, scan):
-            return None
-        variant = find_variant(route, text, scan) if scan.seen & NEGOTIATION else route.variants.plain
-        if variant is None:
-            return None
-        prefix = PyBytes_GET_SIZE(route.prefix)
-        strip = PyBytes_GET_SIZE(route.strip_prefix)
-        url = PyBytes_FromStringAndSize(NULL, prefix + scan.target_size - strip)
-        memcpy(PyBytes_AS_STRING(url), PyBytes_AS_STRING(route.prefix), prefix)
-        memcpy(PyBytes_AS_STRING(url) + prefix, text + scan.target + strip, scan.target_size - strip)
-        entry = service.cache.memory.find(url, variant)
-        if entry is None or now >= entry.fresh_until or entry.no_cache or entry.body is None:
-            return None
-        if not service.cache.is_current(entry, url):
-            return None
-        if entry.selecting is not None and not surely_selected(entry, text, scan):
-            return None
-        if scan.seen & CONDITIONS:
-            not_modified = surely_unchanged(entry, text, scan)
-            if not not_modified:
-                return None
-        service.cache.memory.touch(entry)
-        service.requests += 1
-        service.hits += 1
-        if service.access_log is not None:
-            service.access_log.hit(self.peer, data[scan.target:scan.target + scan.target_size], scan.is_head,
-                                   304 if not_modified else entry.status,
-                                   0 if not_modified or scan.is_head else PyBytes_GET_SIZE(entry.body))
-        if PyBytes_GET_SIZE(entry.body) > JOIN_MAX:
-            if self.large is None:
-                self.large = []
-            self.large.append(entry)
-        return hit_message(route, service, entry, now, not_modified, scan.is_head)
 
     cdef Py_ssize_t parse(self, bytes data, Py_ssize_t at) except -2:
         """Let llhttp take the request at `at`; the offset behind what was used, or -1: nothing more to do now."""
@@ -356,30 +296,46 @@ cdef class ClientConnection(Client):
 
     # -- answers
 
-    cdef gather(self, list hit):
+    cdef gather(self, Entry hit, bint large):
         """Keep an answer to be written with others; not too many, so that a client that does not read is noticed."""
-        cdef bytes piece
-        for piece in hit:
-            self.gathered_size += PyBytes_GET_SIZE(piece)
-        if self.gathered is None:
-            self.gathered = hit
-        else:
-            self.gathered += hit
-        if self.gathered_size > GATHER_MAX:
+        cdef bytes head
+        if large:
+            head = self.service.hit_wire.take()
+            if self.gathered is None:
+                self.gathered = []
+                self.large = []
+            self.gathered += [head, hit.body]
+            self.gathered_size += PyBytes_GET_SIZE(head) + PyBytes_GET_SIZE(hit.body)
+            self.large.append(hit)
+        if self.gathered_size + self.service.hit_wire.size > GATHER_MAX:
             self.flush()
 
     cdef flush(self):
-        """Write the hits gathered so far."""
+        """Write the hits gathered so far.
+
+        While `data_received` runs and nothing but hits has run in it, the transport is open and the descriptor surely
+        its own: then the kernel takes them from the buffer that they were written in, at a tenth less than from bytes.
+        """
+        cdef Wire wire = self.service.hit_wire
         cdef list out = self.gathered
-        cdef int64_t size = self.gathered_size
-        if out is not None:
-            self.gathered = None
-            self.gathered_size = 0
-            self.put(out, size)
-            if self.large is not None:
-                for entry in self.large:
-                    self.pin(entry)
-                self.large = None
+        cdef int64_t size = self.gathered_size + wire.size
+        if self.direct and out is None:
+            self.count(wire.send(self.fd))
+            size = wire.size
+        if size == 0:
+            return
+        self.direct = False
+        if out is None:
+            self.put([wire.take()], size)
+            return
+        self.gathered = None
+        self.gathered_size = 0
+        if wire.size:
+            out.append(wire.take())
+        self.put(out, size)
+        for entry in self.large:
+            self.pin(entry)
+        self.large = None
 
     cdef pin(self, Entry entry):
         """What was just written is of `entry`: while it has not left, that counts as in use."""
@@ -409,12 +365,22 @@ cdef class ClientConnection(Client):
 
     cdef put(self, list out, int64_t size):
         """Write pieces that have `size` octets together."""
-        self.written += size
-        self.service.octets_sent += size
+        self.count(size)
+        self.through_transport = True
         if len(out) == 1:
             self.write(out[0])
         else:
             self.transport.writelines(out)
+
+    cdef count(self, int64_t size):
+        self.written += size
+        self.service.octets_sent += size
+
+    cdef bint holds_octets(self) except -1:
+        """Whether the transport has octets that the kernel did not take yet."""
+        if self.through_transport:
+            self.through_transport = self.transport.get_write_buffer_size() > 0
+        return self.through_transport
 
     cdef refuse(self, object problem):
         """Answer what never became an exchange, and close."""
@@ -504,7 +470,7 @@ cdef class ClientConnection(Client):
         cdef Exchange exchange = self.exchange
         if self.decoder is not None and exchange.body.size == 0 and not (exchange.continued or exchange.begun):
             exchange.continued = True
-            self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self.put([b"HTTP/1.1 100 Continue\r\n\r\n"], 25)
             self.window = 0
             self.waits(self.service.body_timeout)
 
@@ -538,64 +504,6 @@ cdef class ClientConnection(Client):
     cdef int64_t unsent(self) except -1:
         """Octets written that the client's side has not acknowledged."""
         return self.transport.get_write_buffer_size() + unsent_octets(self.transport)
-
-
-cdef Variant find_variant(Route route, const char* text, Scan* scan):
-    """The Variant of the request just scanned, where one like it was seen before."""
-    cdef char raw[RAW_VARIANT_MAX + 6]
-    cdef Py_ssize_t size = 0
-    cdef FieldId field
-    cdef Span* span
-    for field in NEGOTIATED:
-        if scan.seen & bit(field):
-            span = &SPANS[scan.where[<int>field]]
-            if size + <Py_ssize_t>span.value_size > RAW_VARIANT_MAX:
-                return None
-            raw[size] = c"="
-            memcpy(raw + size + 1, text + span.value, span.value_size)
-            size += span.value_size + 1
-        raw[size] = c"\n"
-        size += 1
-    return route.variants.find(PyBytes_FromStringAndSize(raw, size))
-
-
-cdef bint lane_is_open(Route route, const char* text, Scan* scan) noexcept:
-    """Whether the hit lane finds the key of a plain request as the route has it."""
-    cdef Py_ssize_t strip = PyBytes_GET_SIZE(route.strip_prefix)
-    if not route.has_lane or scan.seen & route.lane_without:
-        return False
-    if not route.lane_queries and memchr(text + scan.target, c"?", scan.target_size) != NULL:
-        return False
-    if strip == 0:
-        return True
-    return (scan.target_size > strip and text[scan.target + strip] == c"/"
-            and memcmp(text + scan.target, PyBytes_AS_STRING(route.strip_prefix), strip) == 0)
-
-
-cdef bint surely_selected(Entry entry, const char* text, Scan* scan) except -1:
-    """Whether the request has the very values that Vary adds to the key; anything less plain is request_path's."""
-    cdef bytes name, value
-    cdef Span* span
-    cdef int at, lines
-    for name, value in entry.selecting:
-        lines = 0
-        for at in range(scan.count):
-            span = &SPANS[at]
-            if span.name_size == PyBytes_GET_SIZE(name) and equals_lower(text + span.name, name, span.name_size):
-                lines += 1
-                if value is None or value != text[span.value:span.value + span.value_size]:
-                    return False
-        if lines != (0 if value is None else 1):
-            return False
-    return True
-
-
-cdef bint surely_unchanged(Entry entry, const char* text, Scan* scan) except -1:
-    """Whether the request's condition names exactly what is stored; anything less plain is request_path's to judge."""
-    cdef FieldId field = F_IF_NONE_MATCH if scan.seen & bit(F_IF_NONE_MATCH) else F_IF_MODIFIED_SINCE
-    cdef bytes stored = entry.etag if field == F_IF_NONE_MATCH else entry.last_modified
-    cdef Span* span = &SPANS[scan.where[<int>field]]
-    return stored is not None and entry.status == 200 and stored == text[span.value:span.value + span.value_size]
 
 
 cdef object too_large(Service service, const char* text, Py_ssize_t size):

@@ -34,7 +34,8 @@ cdef class Service:
     cdef dict per_client
     cdef object access_log
     cdef public object relay          # carries out clients' purges in all workers (proxy_server.Relay), or None
-    cdef Wire wire
+    cdef Wire wire                    # for one head
+    cdef Wire hit_wire                # for the hit lane's answers to what one client has just sent
     cdef double clock                 # monotonic seconds, as of the last sweep
     cdef int64_t turns                # counts the times that a client connection became idle
     cdef bint draining

@@ -23,6 +23,7 @@ cdef class Service:
         self.per_client = {}
         self.pools = set()
         self.wire = Wire()
+        self.hit_wire = Wire()
 
     def make_route(self, settings, origin, Pool pool not None):
         """A route by settings.Route to a proxy_server.origin.Origin; it takes requests once it is taken over."""

@@ -105,6 +105,7 @@ def test_newest_complete_record_wins(tmp_path: Path) -> None:
     for date in ("2030-01-05", "2030-01-09", "2030-01-07"):
         whole = make_record(date, list(LANES))
         (tmp_path / f"{whole.name}.json").write_text(json.dumps(whole.as_json()))
+    (tmp_path / "workers-2030-02-01.json").write_text('{"date": "2030-02-01"}')
     newest = record.newest_complete(tmp_path)
     assert newest is not None
     assert newest["date"] == "2030-01-09"
