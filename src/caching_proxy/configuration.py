@@ -11,7 +11,7 @@ import difflib
 import json
 import re
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -170,6 +170,8 @@ class _Reader:
         origins = self._origins()
         routes = self._routes()
         listeners = self._listeners()
+        if settings is not None:
+            self._check_ports(settings, listeners)
         self._check_names(origins)
         if DEFAULT in origins:
             routes.append(self._quietly(Route, RouteSettings, {"route": DEFAULT}))
@@ -364,6 +366,25 @@ class _Reader:
             return None
 
     # -- what has to fit together
+
+    def _check_ports(self, settings: Settings, listeners: Sequence[Listener]) -> None:
+        """That each place is listened on once."""
+        admin = settings.admin_port if settings.admin else 0
+        if not listeners and settings.port == admin != 0:
+            given = [self._top[name] for name in ("admin_port", "port") if name in self._top]
+            self._say(
+                f"{given[0].label}: --port and --admin-port are both {admin}: choose another one"
+            )
+        known: dict[str, int] = {}
+        for number, address in enumerate(listener.address for listener in listeners):
+            label = self._label(("listeners", number, "address"))
+            if address.endswith(":0"):
+                continue  # any free one
+            if address in known:
+                self._say(f"{label}: listeners[{known[address]}] has it as well: leave one out")
+            elif address.endswith(f":{admin}") and not address.startswith("unix:"):
+                self._say(f"{label}: the control API is on port {admin}: choose another one")
+            known.setdefault(address, number)
 
     def _check_names(self, origins: Mapping[str, Origin | None]) -> None:
         if not origins:

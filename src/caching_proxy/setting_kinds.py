@@ -6,6 +6,7 @@ import ipaddress
 import math
 import os
 import re
+import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,9 @@ _NUMBER = re.compile(r"\s*(-?[0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*", re.ASCII)
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")
 _LISTEN = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]*|\*):(?P<port>[0-9]{1,5})")
+_SECRET_FIELD = re.compile(
+    "authorization|cookie|token|secret|password|credential|signature|api-?key", re.IGNORECASE
+)
 _HOST_PATTERN = re.compile(r"(?:\*\.)?[a-z0-9_](?:[a-z0-9._-]*[a-z0-9_])?|\[[0-9a-f:.]+\]")
 _NUMBERS = (int, float, str)
 _NUMBER_OR_TEXT = {"type": ["number", "string"]}
@@ -241,6 +245,17 @@ def _read_existing_file(value: str | Path) -> Path:
     return path
 
 
+def _read_authorities(value: str | Path) -> Path:
+    path = _read_existing_file(value)
+    try:
+        ssl.create_default_context(cafile=path)
+    except PermissionError:
+        pass  # of another user: the one that the proxy becomes may read it
+    except (OSError, ssl.SSLError) as error:
+        raise ValueError(f"{str(path)!r} has no certificates in PEM form ({error})") from None
+    return path
+
+
 def _read_log_file(value: str) -> str:
     path = Path(value)
     fits = str(value) == "-" or (_holds(path.parent.is_dir) and not _holds(path.is_dir))
@@ -347,11 +362,20 @@ def _read_name_pattern(value: str) -> str:
 
 
 def _read_field_values(value: Any) -> dict[str, str]:
+    values = {}
     for name, text in value.items():
         _read_token(name)
-        if not isinstance(text, str) or not re.fullmatch(r"[\t -~\x80-\xff]*", text):
-            raise ValueError(f"{name}: {text!r} is not a field value: write a text of one line")
-    return dict(value)
+        found = _looked_up(text) if isinstance(text, str) else ""
+        if not isinstance(text, str) or not re.fullmatch(r"[\t -~\x80-\xff]*", found):
+            told = "what is given" if tells_secret(name) else repr(text)
+            raise ValueError(f"{name}: {told} is not a field value: write a text of one line")
+        values[name] = found
+    return values
+
+
+def tells_secret(field: str) -> bool:
+    """Whether the values of a field are likely to be secrets, so that none is shown."""
+    return _SECRET_FIELD.search(field) is not None
 
 
 def _read_field_patterns(value: Any) -> dict[str, Any]:
@@ -402,17 +426,25 @@ def _read_workers(value: Any) -> int:
 
 def _read_secret(value: str) -> str:
     """A text, or where it stands: `file:PATH`, `env:NAME`. Messages never repeat it."""
-    text = str(value)
+    text = _looked_up(str(value))
+    if not re.fullmatch(r"[!-~]{8,}", text):
+        raise ValueError("the secret is too short or has spaces: use 8 or more visible characters")
+    return text
+
+
+def _looked_up(text: str) -> str:
+    """A text, or what stands in the `file:PATH` or `env:NAME` that it names."""
     kind, _, where = text.partition(":")
     if kind == "file":
         try:
-            text = Path(where).read_text(encoding="utf-8").strip()
+            return Path(where).read_text(encoding="utf-8").strip()
         except (OSError, ValueError):
             raise ValueError(f"the file {where!r} cannot be read: name one that can") from None
-    elif kind == "env":
-        text = os.environ.get(where, "")
-    if not re.fullmatch(r"[!-~]{8,}", text):
-        raise ValueError("the secret is too short or has spaces: use 8 or more visible characters")
+    if kind == "env":
+        try:
+            return os.environ[where]
+        except (KeyError, ValueError):
+            raise ValueError(f"the environment has no {where!r}: set it") from None
     return text
 
 
@@ -426,7 +458,7 @@ NETWORK = Kind(_read_network, "NETWORK", takes=(str, ipaddress.IPv4Network, ipad
 AUTHORITY = Kind(_read_authority, "NAME")
 TOKEN = Kind(_read_token, "TOKEN")
 PARAMETER = Kind(_read_parameter, "NAME")
-EXISTING_FILE = Kind(_read_existing_file, "FILE", takes=(str, Path))
+AUTHORITIES = Kind(_read_authorities, "FILE", takes=(str, Path))
 LOG_FILE = Kind(_read_log_file, "FILE")
 SOCKET_PATH = Kind(_read_socket_path, "PATH")
 SERVER = Kind(_read_server, "SERVER", show=_show_server, takes=(str, ServerAddress))

@@ -116,7 +116,7 @@ class OriginSettings(Declared):
 
     origin_ca: Path | None = setting(
         None,
-        kinds.EXISTING_FILE,
+        kinds.AUTHORITIES,
         ORIGIN,
         "PEM file of the authorities that an https origin is verified with; without it, the"
         " system's.",
@@ -616,15 +616,6 @@ class Settings(OriginSettings, RouteSettings, StoreSettings):
     log_level: str = setting(
         "info", kinds.choice("debug", "info", "warning", "error"), CONTROL, "What is logged."
     )
-
-    @model_validator(mode="after")
-    def _has_own_admin_port(self) -> Self:
-        if self.admin and self.port == self.admin_port != 0:
-            disagree(
-                ("admin_port", "port"),
-                f"--port and --admin-port are both {self.port}: choose another one",
-            )
-        return self
 
 
 Declared.elsewhere.update(

@@ -45,6 +45,37 @@ def test_what_is_there_in_vain_is_a_warning(tmp_path: Path) -> None:
     assert ended.stderr == "f.toml: warning: the origin unused is used by no route\n"
 
 
+def test_a_user_that_this_machine_does_not_know_is_a_warning(tmp_path: Path) -> None:
+    (tmp_path / "f.toml").write_text(
+        f'{RIGHT.partition("[")[0]}origin = "http://a"\nuser = "no-one"\n'
+    )
+    ended = run("check", "f.toml", folder=tmp_path)
+    assert (ended.returncode, ended.stderr) == (
+        0,
+        "f.toml: warning: --user: there is no user 'no-one': name another\n",
+    )
+
+
+def test_a_switch_goes_both_ways(tmp_path: Path) -> None:
+    """What a file turns on the command line turns off, and the other way round."""
+    (tmp_path / "f.toml").write_text(
+        'origin = "http://a"\nreload_on_change = true\nadmin = false\n'
+    )
+    ended = run("config", "--config", "f.toml", "--no-reload-on-change", "--admin", folder=tmp_path)
+    assert "reload_on_change = false  # command line" in ended.stdout.splitlines()
+    assert "admin = true  # command line" in ended.stdout.splitlines()
+
+
+def test_values_that_are_likely_secrets_are_not_shown(tmp_path: Path) -> None:
+    (tmp_path / "f.toml").write_text(
+        'origin = "http://a"\n[[routes]]\n[routes.request_headers]\n'
+        'set = { Authorization = "Basic hidden", X-Api-Key = "hidden", X-Seen = "shown" }\n'
+    )
+    ended = run("config", "--config", "f.toml", folder=tmp_path)
+    assert ended.returncode == 0 and "hidden" not in ended.stdout
+    assert 'Authorization = "***", X-Api-Key = "***", X-Seen = "shown"' in ended.stdout
+
+
 def test_every_problem_has_its_line(tmp_path: Path) -> None:
     text = 'prot = 8080\norigin = "http://a"\n[[routes]]\norigin = "apy"\ncache_ttl = "x"\n'
     (tmp_path / "f.toml").write_text(text)

@@ -122,6 +122,19 @@ def test_listeners_come_and_go(configure: Configure, origin: ScriptedOrigin, wor
             pass
 
 
+def test_who_is_trusted_is_judged_anew(configure: Configure, origin: ScriptedOrigin) -> None:
+    """Of those connected already, too."""
+    text = f'origin = "{origin.url}"\ncache = false\n'
+    configured = configure(text)
+    forwarded = []
+    with configured.proxy.client() as client:
+        for networks in ("[]", '["127.0.0.0/8"]', '["10.0.0.0/8"]'):
+            configured.reload(f"{text}trusted_proxies = {networks}\n")
+            client.get("/", {"X-Forwarded-For": "192.0.2.1"})
+            forwarded.append(origin.requests[-1].fields["x-forwarded-for"])
+    assert forwarded == ["127.0.0.1", "192.0.2.1, 127.0.0.1", "127.0.0.1"]
+
+
 def test_without_a_file_nothing_happens(proxy: ProxyProcess, origin: ScriptedOrigin) -> None:
     origin.on("/same", fresh())
     with proxy.client() as client:

@@ -341,3 +341,16 @@ def test_workers_become_another_user(
         assert ids and all(len(set(found)) == 1 and found[0] != "0" for found in ids)
     assert log.stat().st_uid != 0
     wait_until(lambda: "/as-nobody" in log.read_text(), "the line in the log")
+
+
+def test_a_socket_that_its_user_may_not_remove_stays(
+    start_proxy: StartProxy, user: str, socket_path: Path
+) -> None:
+    proxy = start_proxy("--user", user, "--unix-socket", str(socket_path))
+    proxy.terminate()
+    assert proxy.wait() == 0
+    assert "Traceback" not in proxy.kill()
+    assert socket_path.exists()
+    proxy = start_proxy("--unix-socket", str(socket_path))
+    with RawClient(str(socket_path)) as client:
+        assert client.get("/").status == 200, "the next one takes its place"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from caching_proxy.configuration import (
     DEFAULT,
@@ -130,7 +131,7 @@ origin-head-timeout = 6
 
 def test_settings_of_an_origin_need_not_say_that_they_are_an_origins(tmp_path: Path) -> None:
     authorities = tmp_path / "ca.pem"
-    authorities.touch()
+    trustme.CA().cert_pem.write_to_path(str(authorities))
     text = f"""{NAMED}ca = {str(authorities)!r}
 insecure = true
 keepalive = 1
@@ -1074,6 +1075,72 @@ def test_odd_values_are_told_like_any_other(case: str) -> None:
     lines = problems(ORIGIN + text)
     assert any(found.startswith(f"proxy.toml:{line}: ") and told in found for found in lines), lines
     assert all(re.fullmatch(r"proxy\.toml:\d+: [^\n]+: [^\n]+", found) for found in lines)
+
+
+def test_the_admin_port_is_another_port() -> None:
+    with pytest.raises(SettingsError) as error:
+        configure({"origin": "http://a", "port": "3001"}, {})
+    (line,) = error.value.lines
+    assert line == "--port: --port and --admin-port are both 3001: choose another one"
+    assert read(f"{ORIGIN}port = 3001\nadmin = false").settings.port == 3001
+    assert read(f"{ORIGIN}port = 0\nadmin_port = 0").settings.port == 0
+
+
+@pytest.mark.parametrize("address", [":3001", "127.0.0.1:3001", "[::1]:3001"])
+def test_no_listener_is_on_the_admin_port(address: str) -> None:
+    listeners = f"[[listeners]]\naddress = ':80'\n[[listeners]]\naddress = '{address}'\n"
+    (line,) = problems(ORIGIN + listeners)
+    assert line == (
+        "proxy.toml:5: listeners[1].address: the control API is on port 3001: choose another one"
+    )
+    read(f"{ORIGIN}admin = false\n{listeners}")
+
+
+def test_the_port_that_listeners_replace_may_be_the_admin_port() -> None:
+    read(f"{ORIGIN}admin_port = 3000\n[[listeners]]\naddress = ':8080'\n")
+
+
+def test_two_listeners_are_two_places() -> None:
+    listener = "[[listeners]]\naddress = '127.0.0.1:80'\n"
+    (line,) = problems(ORIGIN + listener * 2)
+    assert line.endswith("listeners[1].address: listeners[0] has it as well: leave one out")
+
+
+def test_authorities_are_certificates(tmp_path: Path) -> None:
+    file = tmp_path / "ca.pem"
+    file.write_text("nothing of the kind")
+    (line,) = problems(f"{ORIGIN}origin_ca = '{file}'\n")
+    assert line.startswith(f"proxy.toml:2: origin_ca: '{file}' has no certificates in PEM form")
+
+
+def test_the_values_of_fields_may_stand_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "key").write_text("of a file\n")
+    monkeypatch.setenv("OF_THIS_TEST", "of the environment")
+    values = f"X-A = 'file:{tmp_path}/key', X-B = 'env:OF_THIS_TEST', X-C = 'as it is'"
+    route = read(f"{ORIGIN}[[routes]]\nrequest_headers = {{ set = {{ {values} }} }}\n").routes[0]
+    assert route.request_headers is not None
+    assert list(route.request_headers.set.values()) == [
+        "of a file",
+        "of the environment",
+        "as it is",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ("file:/no/where", "the file '/no/where' cannot be read"),
+        ("env:OF_NO_TEST", "the environment has no 'OF_NO_TEST': set it"),
+        ("Bearer \\u0001hidden", "what is given is not a field value"),
+    ],
+)
+def test_a_wrong_secret_of_a_field_is_told_and_not_shown(value: str, told: str) -> None:
+    (line,) = problems(
+        f'{ORIGIN}[[routes]]\nrequest_headers = {{ set = {{ Authorization = "{value}" }} }}\n'
+    )
+    assert line.startswith("proxy.toml:3: ") and told in line and "hidden" not in line
 
 
 def test_dashes_are_understood_in_every_table() -> None:

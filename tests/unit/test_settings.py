@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -208,7 +209,7 @@ def test_files_and_folders_must_be_there(tmp_path: Path) -> None:
         "--unix-socket",
     ]
     certificate = tmp_path / "ca.pem"
-    certificate.touch()
+    trustme.CA().cert_pem.write_to_path(str(certificate))
     assert Settings(origin=ORIGIN, origin_ca=certificate).origin_ca == certificate
     assert Settings(origin=ORIGIN, access_log="-").access_log == "-"
 
@@ -223,13 +224,6 @@ def test_balancing_needs_servers() -> None:
         configure({"origin": ORIGIN, "load_balance": True}, {})
     (line,) = error.value.lines
     assert line == "--load-balance: there are no servers: name some with --servers"
-
-
-def test_the_admin_port_is_another_port() -> None:
-    (line,) = problems(port="3001")
-    assert line == "--port: --port and --admin-port are both 3001: choose another one"
-    assert Settings(origin=ORIGIN, port=3001, admin=False).port == 3001
-    assert Settings(origin=ORIGIN, port=0, admin_port=0).port == 0
 
 
 def test_an_unknown_setting_is_refused() -> None:

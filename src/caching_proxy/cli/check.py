@@ -8,6 +8,8 @@ import click
 
 from caching_proxy.cli.options import load_sources
 from caching_proxy.declared import SettingsError
+from caching_proxy.proxy_server import privileges
+from caching_proxy.proxy_server.privileges import PrivilegesError
 
 
 def _check(file: str) -> None:
@@ -17,9 +19,18 @@ def _check(file: str) -> None:
         for line in error.lines:
             click.echo(line, err=True)
         sys.exit(1)
-    for line in configuration.warnings():
+    for line in [*configuration.warnings(), *_unknown_user(configuration.settings.user)]:
         click.echo(f"{file}: warning: {line}", err=True)
     click.echo(f"{file}: no problem found")
+
+
+def _unknown_user(user: str | None) -> list[str]:
+    """A line where this machine does not know the user: another one may."""
+    try:
+        privileges.known(user)
+    except PrivilegesError as error:
+        return [str(error)]
+    return []
 
 
 command = click.Command(

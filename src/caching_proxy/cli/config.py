@@ -18,7 +18,7 @@ from caching_proxy.cli.options import (
 )
 from caching_proxy.configuration import DEFAULT, Configuration
 from caching_proxy.declared import Declaration, Declared
-from caching_proxy.setting_kinds import SECRET
+from caching_proxy.setting_kinds import SECRET, tells_secret
 from caching_proxy.settings import Settings
 
 
@@ -74,7 +74,10 @@ def _shown(declared: Declaration, value: Any) -> str:
     if isinstance(value, list):
         return f"[{', '.join(_scalar(declared, item) for item in value)}]"
     if isinstance(value, dict):
-        pairs = (f"{_key(name)} = {_scalar(declared, item)}" for name, item in value.items())
+        pairs = (
+            f"{_key(name)} = {_masked(name) or _scalar(declared, item)}"
+            for name, item in value.items()
+        )
         return f"{{ {', '.join(pairs)} }}"
     return _scalar(declared, value)
 
@@ -93,6 +96,11 @@ def _scalar(declared: Declaration, value: Any) -> str:
         return "true" if value else "false"
     shown = declared.kind.show(value)
     return shown if re.fullmatch(r"[0-9]+(\.[0-9]+)?", shown) else json.dumps(shown)
+
+
+def _masked(field: str) -> str:
+    """What is shown in place of the value of a field, nothing where that may be seen."""
+    return '"***"' if tells_secret(field) else ""
 
 
 def _key(name: str) -> str:

@@ -21,11 +21,23 @@ class SettingOption(click.Option):
 
     def __init__(self, declared: Declaration) -> None:
         self.group = declared.group
+        self._flag = declared.flag
         if declared.is_switch:
-            kind: dict[str, Any] = {"is_flag": True, "default": False}
+            flag = declared.name.replace("_", "-")
+            names = [f"--{flag}/--no-{flag}", declared.name]
+            kind: dict[str, Any] = {"default": None}
         else:
+            names = [declared.flag, declared.name]
             kind = {"metavar": declared.kind.metavar, "multiple": declared.repeatable}
-        super().__init__([declared.flag, declared.name], help=_help(declared), **kind)
+        super().__init__(names, help=_help(declared), **kind)
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """As click has it, but for switches: first the flag that changes the default."""
+        record = super().get_help_record(ctx)
+        if record is None or not self.secondary_opts:
+            return record
+        flags = sorted([*self.opts, *self.secondary_opts], key=lambda flag: flag != self._flag)
+        return " / ".join(flags), record[1]
 
 
 class SettingsCommand(click.Command):
@@ -52,12 +64,8 @@ def given_options(model: type[StoreSettings], options: Mapping[str, Any]) -> dic
     """What was given of what click read."""
     given: dict[str, Any] = {}
     for name, value in options.items():
-        if value is None or value is False or value == ():
-            continue
-        declared = model.declaration(name)
-        given[name] = not declared.default if declared.is_switch else value
-        if declared.repeatable:
-            given[name] = list(value)
+        if value is not None and value != ():
+            given[name] = list(value) if model.declaration(name).repeatable else value
     return given
 
 

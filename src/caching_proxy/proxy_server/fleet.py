@@ -71,7 +71,7 @@ class Alone:
             self.sockets.discard(bound)
             raise
         self._server.commit(plan)
-        await self._server.listen(of_worker(bound, 0, 1), configuration.settings.backlog)
+        await self._server.listen(of_worker(bound, 0, 1, configuration.settings.backlog))
         self.sockets.commit(bound)
 
     async def stats(self) -> dict[str, Any]:

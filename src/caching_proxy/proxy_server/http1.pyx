@@ -557,6 +557,15 @@ def sweep(Service service not None, double now):
         (<ClientConnection>connection).sweep(now)
 
 
+def judge_trust(Service service not None):
+    """Judge anew who of those connected is trusted: Service.trusted has changed."""
+    cdef ClientConnection client
+    for connection in service.clients:
+        client = connection
+        client.trusted = client.peer in service.trusted
+        client.forwarding = None
+
+
 def drain(Service service not None):
     """From now on answer with Connection: close, and close what is idle.
 

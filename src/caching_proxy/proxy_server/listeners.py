@@ -149,13 +149,21 @@ class Sockets:
         return None
 
 
-def of_worker(bound: Bound, number: int, workers: int) -> list[socket.socket]:
-    """The sockets that one of so many workers accepts on."""
+class Accepting(NamedTuple):
+    """A socket to accept on, and how many connections may wait there."""
+
+    sock: socket.socket
+    backlog: int
+
+
+def of_worker(bound: Bound, number: int, workers: int, managed_backlog: int) -> list[Accepting]:
+    """What one of so many workers accepts on; `managed_backlog` is for a service manager's."""
     found = []
-    for slots in bound.values():
+    for endpoint, slots in bound.items():
+        backlog = managed_backlog if endpoint == SERVICE_MANAGER else endpoint.backlog
         for at, sockets in enumerate(slots):
             if len(slots) == 1 or at % workers == number:
-                found += sockets
+                found += [Accepting(sock, backlog) for sock in sockets]
     return found
 
 
@@ -319,5 +327,5 @@ def describe(sock: socket.socket) -> str:
 def remove_unix_socket(address: str) -> None:
     """Remove the file behind an address that `describe` gave; others are left alone."""
     if address.startswith("unix:"):
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):  # gone already, or a user who may not remove it
             Path(address.removeprefix("unix:")).unlink()

@@ -29,6 +29,12 @@ def drop(user: str | None) -> None:
         ) from None
 
 
+def known(user: str | None) -> None:
+    """Raises PrivilegesError where this machine does not know that user, or the group."""
+    if user is not None and sys.platform != "win32":
+        _find(user)
+
+
 def own(descriptor: int, user: str) -> None:
     """Give a file to the user that this process will become. Raises PrivilegesError, OSError."""
     if sys.platform != "win32" and os.geteuid() == 0:

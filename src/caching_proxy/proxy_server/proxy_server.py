@@ -21,6 +21,7 @@ from caching_proxy.proxy_server.access_log import AccessLog
 from caching_proxy.proxy_server.dialer import Dialer, Resolve, origin_tls, resolve
 from caching_proxy.proxy_server.errors import ListenError
 from caching_proxy.proxy_server.explain import explain
+from caching_proxy.proxy_server.listeners import Accepting
 from caching_proxy.proxy_server.origin import Origin
 from caching_proxy.proxy_server.routing import Router
 from caching_proxy.proxy_server.service import Service
@@ -69,7 +70,7 @@ class ProxyServer:
         self._resolver = resolver
         self._service: Service | None = None
         self._upstreams: list[Upstream] = []
-        self._servers: dict[int, tuple[socket.socket, asyncio.Server]] = {}  # by inode
+        self._servers: dict[int, asyncio.Server] = {}  # by inode
         self._sweeping: asyncio.TimerHandle | None = None
         self._log: AccessLog | None = None
         self.generations: Generations | None = None
@@ -110,6 +111,7 @@ class ProxyServer:
         authorities = {name.encode() for name in settings.server_name}
         authorities |= {upstream.origin.authority for upstream in plan.upstreams.values()}
         self._service.take_over(settings, plan.router, authorities, _client_limit(settings))
+        http1.judge_trust(self._service)
         self._upstreams = list(plan.upstreams.values())
         self._service.set_access_log(plan.log)
         if self._log is not None:
@@ -143,14 +145,16 @@ class ProxyServer:
 
     # -- life
 
-    async def listen(self, sockets: Sequence[socket.socket], backlog: int) -> None:
+    async def listen(self, accepting: Sequence[Accepting]) -> None:
         """Accept on exactly these from now on; connections that are open stay so."""
-        wanted = {os.fstat(sock.fileno()).st_ino: sock for sock in sockets}
+        wanted = {os.fstat(each.sock.fileno()).st_ino: each for each in accepting}
         for inode in [inode for inode in self._servers if inode not in wanted]:
-            self._servers.pop(inode)[1].close()
-        for inode, sock in wanted.items():
-            if inode not in self._servers:
-                self._servers[inode] = sock, await self._serve(sock, backlog)
+            self._servers.pop(inode).close()
+        for inode, (sock, backlog) in wanted.items():
+            if inode in self._servers:
+                sock.listen(backlog)
+            else:
+                self._servers[inode] = await self._serve(sock, backlog)
 
     async def _serve(self, sock: socket.socket, backlog: int) -> asyncio.Server:
         loop = asyncio.get_running_loop()
@@ -168,7 +172,7 @@ class ProxyServer:
 
     async def drain(self, grace: float) -> None:
         """Take no new connections, let exchanges end for at most `grace` seconds, close all."""
-        for _, server in self._servers.values():
+        for server in self._servers.values():
             server.close()
         self._servers.clear()
         if self._service is None:
@@ -265,14 +269,17 @@ def _open_log(settings: Settings) -> AccessLog | None:
     """The access log, opened anew: whoever rotates it wants that. Raises ValueError."""
     if not settings.access_log:
         return None
+    log = None
     try:
         log = AccessLog(settings.access_log)
         if settings.user is not None and settings.access_log != "-":
             privileges.own(log.fileno(), settings.user)
         return log
-    except privileges.PrivilegesError as error:
-        raise ValueError(str(error)) from None
-    except OSError as error:
+    except (privileges.PrivilegesError, OSError) as error:
+        if log is not None:
+            log.close()
+        if isinstance(error, privileges.PrivilegesError):
+            raise ValueError(str(error)) from None
         raise ValueError(
             f"--access-log {settings.access_log}: {error.strerror}: choose another file"
         ) from None

@@ -14,6 +14,7 @@ from caching_proxy.declared import SettingsError
 from caching_proxy.proxy_server import privileges
 from caching_proxy.proxy_server.channel import CallFailed, Channel, ChannelClosed
 from caching_proxy.proxy_server.errors import ListenError
+from caching_proxy.proxy_server.listeners import Accepting
 from caching_proxy.proxy_server.privileges import PrivilegesError
 from caching_proxy.proxy_server.proxy_server import Plan, ProxyServer
 
@@ -31,7 +32,6 @@ class Worker:
         self._plan: Plan | None = None
         self._user: str | None = None
         self._grace = 0.0
-        self._backlog = 0
         self._ended = asyncio.Event()
         self._relaying: set[asyncio.Task[None]] = set()
         handlers = {
@@ -80,11 +80,10 @@ class Worker:
             raise CallFailed(str(error)) from None
         self._plan = None
         self._grace = settings.grace
-        self._backlog = settings.backlog
         await self._listen(asked, sockets)
 
     async def _listen(self, asked: dict[str, Any], sockets: list[socket.socket]) -> None:
-        await self._server.listen(sockets, self._backlog)
+        await self._server.listen(list(map(Accepting, sockets, asked["backlogs"])))
         for sock in sockets:
             sock.close()
 

@@ -23,6 +23,7 @@ import caching_proxy
 from caching_proxy.cache_manager.generations import SIZE
 from caching_proxy.configuration import Configuration, Sources
 from caching_proxy.proxy_server.channel import CallFailed, Channel, ChannelClosed
+from caching_proxy.proxy_server.cores import available_cores
 from caching_proxy.proxy_server.errors import ListenError
 from caching_proxy.proxy_server.fleet import Receipt
 from caching_proxy.proxy_server.listeners import Bound, Sockets, endpoints, of_worker
@@ -134,10 +135,8 @@ class Supervisor:
     async def _commit(self, worker: _Worker) -> None:
         """A worker that is gone meanwhile is replaced by one that begins with it."""
         assert self._configuration is not None
-        sockets = self._sockets_of(worker.number)
-        timeout = self._configuration.settings.start_timeout
         try:
-            await worker.channel.call("commit", {}, sockets, timeout)
+            await self._have_listen(worker, "commit")
         except (ChannelClosed, CallFailed):
             worker.signal(signal.SIGKILL)
 
@@ -214,13 +213,14 @@ class Supervisor:
                 env=self._environment,
                 pass_fds=descriptors,
                 stdin=asyncio.subprocess.DEVNULL,
+                start_new_session=True,  # a terminal's Ctrl-C is for the supervisor
             )
         worker = _Worker(number, process, Channel(ours, {"purge": self._purge_call}, lambda: None))
         timeout = self._configuration.settings.start_timeout
         self._live.add(worker)  # before it accepts: a purge has to reach it
         try:
             await worker.channel.call("prepare", self._told(self._configuration), (), timeout)
-            await worker.channel.call("commit", {}, self._sockets_of(number), timeout)
+            await self._have_listen(worker, "commit")
         except BaseException:
             worker.signal(signal.SIGKILL)
             await worker.end()
@@ -240,16 +240,20 @@ class Supervisor:
 
     async def _share_out(self) -> None:
         """Tell every worker which sockets it accepts on."""
-        assert self._configuration is not None
-        timeout = self._configuration.settings.start_timeout
         for worker in list(self._workers.values()):
             with contextlib.suppress(ChannelClosed, CallFailed):
-                await worker.channel.call("listen", {}, self._sockets_of(worker.number), timeout)
+                await self._have_listen(worker, "listen")
 
-    def _sockets_of(self, number: int) -> list[socket.socket]:
-        """What a worker accepts on: its share, and what of the absent ones falls to it."""
+    async def _have_listen(self, worker: _Worker, call: str) -> None:
+        """Have it accept on its share, and on what of the absent ones falls to it."""
+        assert self._configuration is not None
+        settings, number = self._configuration.settings, worker.number
         present = [n for n in range(self._wanted) if n == number or n not in self._absent]
-        return of_worker(self.sockets.bound, present.index(number), len(present))
+        share = present.index(number), len(present)
+        accepting = of_worker(self.sockets.bound, *share, settings.backlog)
+        asked = {"backlogs": [each.backlog for each in accepting]}
+        sockets = [each.sock for each in accepting]
+        await worker.channel.call(call, asked, sockets, settings.start_timeout)
 
     async def _watch(self, worker: _Worker) -> None:
         """Return when it has ended, of itself or since it hung."""
@@ -375,13 +379,6 @@ class Supervisor:
 def _number(configuration: Configuration) -> int:
     """How many workers a configuration wants."""
     return configuration.settings.workers or available_cores()
-
-
-def available_cores() -> int:
-    """The cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _shared_memory(size: int) -> BinaryIO:

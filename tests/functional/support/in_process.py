@@ -21,7 +21,7 @@ async def in_process(
     port: int = sock.getsockname()[1]
     with sock:
         proxy.commit(proxy.prepare(configuration))
-        await proxy.listen([sock], 16)
+        await proxy.listen([listeners.Accepting(sock, 16)])
     try:
         yield port
     finally:

@@ -25,8 +25,12 @@ def read(*arguments: str) -> Settings:
 
 
 def test_every_setting_has_its_option() -> None:
-    flags = {flag for option in setting_options(Settings) for flag in option.opts}
-    assert flags == {declared.flag for declared in Settings.declarations()}
+    flags = [{*option.opts, *option.secondary_opts} for option in setting_options(Settings)]
+    declared = list(Settings.declarations())
+    assert len(flags) == len(declared)
+    assert all(each.flag in names for each, names in zip(declared, flags, strict=True))
+    switches = [names for each, names in zip(declared, flags, strict=True) if each.is_switch]
+    assert {len(names) for names in switches} == {2}, "both ways"
 
 
 def test_options_may_be_left_out() -> None:

@@ -2,18 +2,48 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
+import sys
 from pathlib import Path
 
 import pytest
 
+from caching_proxy.configuration import ConfigurationFile, configure
 from caching_proxy.proxy_server import listeners
 from caching_proxy.proxy_server.errors import ListenError
+from caching_proxy.proxy_server.fleet import Alone
 
 
 def close(sockets: list[socket.socket]) -> None:
     for sock in sockets:
         sock.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the backlog is read as Linux tells it")
+def test_each_listener_has_its_backlog() -> None:
+    asyncio.run(_takes_over_backlogs())
+
+
+async def _takes_over_backlogs() -> None:
+    fleet, seen = Alone({}), []
+    for first, second in ((7, 9), (11, 5)):
+        text = (
+            "origin = 'http://a'\nbacklog = 100\n"
+            f"[[listeners]]\naddress = '127.0.0.1:0'\nbacklog = {first}\n"
+            f"[[listeners]]\naddress = '127.0.0.2:0'\nbacklog = {second}\n"
+        )
+        await fleet.take_over(configure({}, {}, ConfigurationFile("proxy.toml", text)))
+        bound = fleet.sockets.bound.values()
+        seen.append([_backlog(sock) for slots in bound for sock in slots[0]])
+    await fleet.drain(0)
+    assert seen == [[7, 9], [11, 5]]
+
+
+def _backlog(sock: socket.socket) -> int:
+    """The field tcpi_sacked of struct tcp_info, which is that of a listening socket."""
+    told = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 32)
+    return int.from_bytes(told[28:32], sys.byteorder)
 
 
 def test_every_interface_has_one_port() -> None:
