@@ -61,31 +61,16 @@ async def answer(Exchange x):
     try:
         admit(x)
         if x.request.method == b"PURGE":
-            begin_purge(x)
-            while not x.answered:
-                await x.changed()
-                if x.client.gone:
-                    return
-            respond_purged(x)
+            await answer_purge(x)
             return
-        if x.request.method != b"GET" and x.request.method in x.route.cached_methods and x.route.stores:
-            begin_content(x)
-            while content_is_due(x):
-                await x.changed()
-                if x.client.gone:
-                    return
-            end_content(x)
+        if has_content_in_key(x) and not await take_content(x):
+            return
         find_key(x)
         find_stored(x)
-        if x.verdict in FROM_STORE:
-            if x.verdict is STALE_WHILE_REVALIDATE:
-                revalidate_behind(x)
-            respond_stored(x, x.entry, b"; hit", FROM_STORE[x.verdict])
+        if respond_at_once(x):
             if x.pieces is not None:
                 await send_pieces(x)
             return
-        if x.verdict is UNSATISFIABLE:
-            raise RequestRefused(problems.ONLY_IF_CACHED)
 
         if not is_sliceable(x):
             find_fetch(x)
@@ -101,17 +86,7 @@ async def answer(Exchange x):
             if not is_released(x):
                 break
             go_alone(x)
-        if may_be_stale(x):
-            respond_stale(x)
-            if x.pieces is not None:
-                await send_pieces(x)
-            return
-        if x.fetch.error is not None:
-            raise x.fetch.error
-        relay_interims(x)
-        invalidate(x)
-        if x.fetch.confirmed is not None:
-            respond_confirmed(x)
+        if respond_after_all(x):
             if x.pieces is not None:
                 await send_pieces(x)
             return
@@ -135,6 +110,33 @@ async def answer(Exchange x):
         raise
     finally:
         x.finish()
+
+
+cdef bint respond_at_once(Exchange x) except -1:
+    """Answer with what is stored, where that may be used as it is; whether it may."""
+    if x.verdict is UNSATISFIABLE:
+        raise RequestRefused(problems.ONLY_IF_CACHED)
+    if x.verdict not in FROM_STORE:
+        return False
+    if x.verdict is STALE_WHILE_REVALIDATE:
+        revalidate_behind(x)
+    respond_stored(x, x.entry, b"; hit", FROM_STORE[x.verdict])
+    return True
+
+
+cdef bint respond_after_all(Exchange x) except -1:
+    """Answer with what is stored, where the origin has confirmed it or failed; whether it has."""
+    if may_be_stale(x):
+        respond_stale(x)
+        return True
+    if x.fetch.error is not None:
+        raise x.fetch.error
+    relay_interims(x)
+    invalidate(x)
+    if x.fetch.confirmed is None:
+        return False
+    respond_confirmed(x)
+    return True
 
 
 # -- admit
@@ -199,7 +201,35 @@ cdef local_authorities(Client client):
     return [b"%b:%d" % (name, address[1]) for name in names] + (names if address[1] == 80 else [])
 
 
+# -- content that belongs to the key
+
+
+cdef bint has_content_in_key(Exchange x) except -1:
+    return x.request.method != b"GET" and x.request.method in x.route.cached_methods and x.route.stores
+
+
+async def take_content(Exchange x):
+    """Wait for the content of a request; False where its client has gone meanwhile."""
+    begin_content(x)
+    while content_is_due(x):
+        await x.changed()
+        if x.client.gone:
+            return False
+    end_content(x)
+    return True
+
+
 # -- purging
+
+
+async def answer_purge(Exchange x):
+    """Purge, and answer with the receipt when that is there."""
+    begin_purge(x)
+    while not x.answered:
+        await x.changed()
+        if x.client.gone:
+            return
+    respond_purged(x)
 
 
 cdef begin_purge(Exchange x):
