@@ -52,10 +52,7 @@ class Orders:
 
 
 def heed_signals(orders: Orders, at_once: Callable[[], None]) -> None:
-    """Have signals give orders. A second SIGTERM or SIGINT calls `at_once` and ends the process.
-
-    Its exit status is that of shells, 128 and the signal's number.
-    """
+    """Have signals give orders. Of a second SIGTERM or SIGINT the process dies, after `at_once`."""
     loop = asyncio.get_running_loop()
 
     def end(signum: int, frame: FrameType | None) -> None:
@@ -65,7 +62,9 @@ def heed_signals(orders: Orders, at_once: Callable[[], None]) -> None:
 
     def exit_now(signum: int, frame: FrameType | None) -> None:
         at_once()
-        os._exit(128 + signum)
+        signal.signal(signum, signal.SIG_DFL)
+        os.kill(os.getpid(), signum)
+        os._exit(128 + signum)  # process 1 of a container does not die of it
 
     def other(signum: int, frame: FrameType | None) -> None:
         loop.call_soon_threadsafe(orders.give, _OTHERS[signal.Signals(signum)])
