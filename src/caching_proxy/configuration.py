@@ -39,6 +39,7 @@ DEFAULT = "default"
 """The name of the origin, and of the route, for all that no route of the file takes."""
 MAX_FILE = 1 << 20  # bytes
 _TABLES = ("listeners", "origins", "routes")
+_EVERY_INTERFACE = {"", "0.0.0.0", "::"}  # noqa: S104
 _LISTENING = ("host", "port", "unix_socket")
 _SYNTAX = re.compile(r"(?P<cause>.*) \(at (?:line (?P<line>\d+), column \d+|end of document)\)")
 
@@ -171,7 +172,7 @@ class _Reader:
         routes = self._routes()
         listeners = self._listeners()
         if settings is not None:
-            self._check_ports(settings, listeners)
+            self._check_places(settings, listeners)
         self._check_names(origins)
         if DEFAULT in origins:
             routes.append(self._quietly(Route, RouteSettings, {"route": DEFAULT}))
@@ -179,7 +180,7 @@ class _Reader:
             raise SettingsError(sorted(self._problems, key=self._place_in_file))
         return Configuration(
             settings,
-            tuple(listeners),
+            tuple([listener for listener in listeners if listener is not None]),
             {name: origin for name, origin in origins.items() if origin is not None},
             tuple([route for route in routes if route is not None]),
             {name: value.source for name, value in self._top.items()} | self._in_tables(),
@@ -276,7 +277,7 @@ class _Reader:
             routes.append(self._table(Route, RouteSettings, table, ("routes", number)))
         return routes
 
-    def _listeners(self) -> list[Listener]:
+    def _listeners(self) -> list[Listener | None]:
         """Those of the file, unless command line or environment tell what to listen on."""
         named = [self._top[name] for name in _LISTENING if name in self._top]
         overridden = not all(given.in_file for given in named)
@@ -287,7 +288,7 @@ class _Reader:
         ]
         if found and named and not overridden:
             self._say(f"{named[0].label}: there are [[listeners]] as well: leave one of them out")
-        return [] if overridden else [listener for listener in found if listener is not None]
+        return [] if overridden else found
 
     def _named(self, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
         tables = self._tables[name]
@@ -367,24 +368,27 @@ class _Reader:
 
     # -- what has to fit together
 
-    def _check_ports(self, settings: Settings, listeners: Sequence[Listener]) -> None:
+    def _check_places(self, settings: Settings, listeners: Sequence[Listener | None]) -> None:
         """That each place is listened on once."""
-        admin = settings.admin_port if settings.admin else 0
-        if not listeners and settings.port == admin != 0:
+        if not listeners and any(
+            _is_admins(settings, host, settings.port) for host in settings.host or [""]
+        ):
             given = [self._top[name] for name in ("admin_port", "port") if name in self._top]
             self._say(
-                f"{given[0].label}: --port and --admin-port are both {admin}: choose another one"
+                f"{given[0].label}: --port and --admin-port are both {settings.port}:"
+                " choose another one"
             )
-        known: dict[str, int] = {}
-        for number, address in enumerate(listener.address for listener in listeners):
+        known: dict[object, int] = {}
+        for number, listener in enumerate(listeners):
+            place = None if listener is None else listener.place
+            if place is None or place[1] == 0:
+                continue
             label = self._label(("listeners", number, "address"))
-            if address.endswith(":0"):
-                continue  # any free one
-            if address in known:
-                self._say(f"{label}: listeners[{known[address]}] has it as well: leave one out")
-            elif address.endswith(f":{admin}") and not address.startswith("unix:"):
-                self._say(f"{label}: the control API is on port {admin}: choose another one")
-            known.setdefault(address, number)
+            if place in known:
+                self._say(f"{label}: listeners[{known[place]}] has it as well: leave one out")
+            elif _is_admins(settings, *place):
+                self._say(f"{label}: the control API is on port {place[1]}: choose another one")
+            known.setdefault(place, number)
 
     def _check_names(self, origins: Mapping[str, Origin | None]) -> None:
         if not origins:
@@ -432,6 +436,13 @@ class _Reader:
         name = "" if self._file is None else self._file.name
         line = problem.removeprefix(f"{name}:").partition(":")[0]
         return int(line) if line.isdigit() else 0
+
+
+def _is_admins(settings: Settings, host: str, port: int | None) -> bool:
+    """Whether the control API listens at this place, or at a part of it."""
+    if not settings.admin or port != settings.admin_port or port == 0:
+        return False
+    return host == settings.admin_host or bool({host, settings.admin_host} & _EVERY_INTERFACE)
 
 
 def _underscore(name: str) -> str:

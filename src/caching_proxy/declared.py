@@ -220,7 +220,9 @@ def _lines(
         return [f"{label(path[:-1])}: {path[-1]} is missing: give it"]
     if "error" not in detail.get("ctx", {}):
         kind = "a list of tables" if detail["type"] == "list_type" else "a table"
-        return [f"{label(path)}: {kinds.shown(detail['input'])} is not {kind}: write one"]
+        given = detail["input"]  # a text may be a secret at the wrong place
+        told = "a text" if isinstance(given, str) else kinds.shown(given)
+        return [f"{label(path)}: {told} is not {kind}: write one"]
     error = detail["ctx"]["error"]
     if isinstance(error, Disagreement):
         known = [name for layer in layers for name in error.names if name in layer and not path]

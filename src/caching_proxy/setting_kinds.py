@@ -190,11 +190,9 @@ def _read_origin(value: str) -> str:
     if url.username is not None:
         raise ValueError(f"{host!r} has a user name before it: {example}")
     if url.query or url.fragment or text.endswith(("?", "#")):
-        raise ValueError(f"{value!r} has a query or fragment: end it with the path")
+        raise ValueError(f"{told} has a query or fragment: end it with the path")
     if not _AUTHORITY.fullmatch(url.netloc) or not re.fullmatch(r"[!-~]*", url.path):
-        raise ValueError(
-            f"{value!r} has characters no URL has: percent-encode them (xn-- in a host)"
-        )
+        raise ValueError(f"{told} has characters no URL has: percent-encode them (xn-- in a host)")
     return text
 
 
@@ -306,6 +304,14 @@ def _read_listen_address(value: str) -> str:
             f"{value!r} is not an address: write :PORT, HOST:PORT, [IPV6]:PORT or unix:/path"
         )
     return text
+
+
+def listen_place(address: str) -> tuple[str, int | None]:
+    """Host ("": every interface) and port of a LISTEN_ADDRESS; path and None of a unix socket."""
+    if address.startswith("unix:"):
+        return address.removeprefix("unix:"), None
+    host, _, port = address.rpartition(":")
+    return "" if host == "*" else host.strip("[]"), int(port)
 
 
 def _read_host_pattern(value: str) -> str:
@@ -432,17 +438,21 @@ def _read_secret(value: str) -> str:
     return text
 
 
+class Hidden(str):
+    """A text that stood in a file or in the environment: nobody shows it."""
+
+
 def _looked_up(text: str) -> str:
     """A text, or what stands in the `file:PATH` or `env:NAME` that it names."""
     kind, _, where = text.partition(":")
     if kind == "file":
         try:
-            return Path(where).read_text(encoding="utf-8").strip()
+            return Hidden(Path(where).read_text(encoding="utf-8").strip())
         except (OSError, ValueError):
             raise ValueError(f"the file {where!r} cannot be read: name one that can") from None
     if kind == "env":
         try:
-            return os.environ[where]
+            return Hidden(os.environ[where])
         except (KeyError, ValueError):
             raise ValueError(f"the environment has no {where!r}: set it") from None
     return text
@@ -473,6 +483,7 @@ NAME_PATTERN = Kind(_read_name_pattern, "NAME")
 FIELD_VALUES = Kind(
     _read_field_values,
     "TABLE",
+    secret=True,
     schema={"type": "object", "additionalProperties": {"type": "string"}},
     takes=(dict,),
 )

@@ -371,10 +371,10 @@ class HeaderChanges(Declared):
     """Changes of a message's fields: removed, then set, then added."""
 
     remove: list[str] = setting([], kinds.TOKEN, ACTION, "Names of fields to remove.")
-    set: dict[str, str] = setting(
+    set: dict[str, Any] = setting(
         {}, kinds.FIELD_VALUES, ACTION, "Fields to set, in place of those that are there."
     )
-    add: dict[str, str] = setting({}, kinds.FIELD_VALUES, ACTION, "Fields to add.")
+    add: dict[str, Any] = setting({}, kinds.FIELD_VALUES, ACTION, "Fields to add.")
 
     @model_validator(mode="after")
     def _leaves_framing(self) -> Self:
@@ -407,6 +407,11 @@ class Listener(Declared):
         LISTENING,
         "Connections that may wait to be accepted.",
     )
+
+    @property
+    def place(self) -> tuple[str, int | None]:
+        """Host ("": every interface) and port; path and None of a unix socket."""
+        return kinds.listen_place(self.address)
 
 
 class Origin(OriginSettings):

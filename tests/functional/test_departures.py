@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import select
+import signal
 import socket
 import threading
 from contextlib import ExitStack
 
 import pytest
 
+from .support.messages import PeerResetError
 from .support.scripted_origin import Exchange, ScriptedOrigin, answer, fresh
 from .support.stand import StartProxy
 from .support.waiting import wait_until
@@ -28,6 +30,39 @@ def test_the_limit_holds_for_connections_that_say_nothing(
         )
         assert [client.ended() for client in silent] == [True] * 8 + [False] * 4
         assert proxy.get("/served").status == 200
+
+
+def test_nothing_comes_behind_a_response_that_is_cut_short(
+    start_proxy: StartProxy, origin: ScriptedOrigin
+) -> None:
+    """Of the origin's end and the next request, a hit, the proxy hears in one turn of its loop."""
+    cut, closed = threading.Event(), threading.Event()
+
+    def early(exchange: Exchange) -> None:
+        exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n" + bytes(100))
+        exchange.wait(cut, "the proxy to be stopped")
+        exchange.half_close()
+        closed.set()
+        exchange.wait_for_close()
+
+    origin.on("/early", early)
+    origin.on("/hit", fresh(bytes(400)))
+    proxy = start_proxy()
+    proxy.get("/hit")
+    with proxy.client() as client:
+        client.send(client.head("POST", "/early", {"Content-Length": "10"}) + b"12345")
+        head = client.response_head("POST")
+        while len(client.stream.buffer) < 100:
+            client.stream.fill("what there is of the body")
+        before = client.stream.total
+        proxy.process.send_signal(signal.SIGSTOP)
+        cut.set()
+        assert closed.wait(10), "the origin has not closed"
+        client.send(b"67890" + client.head("GET", "/hit"))
+        proxy.process.send_signal(signal.SIGCONT)
+        with pytest.raises(PeerResetError):
+            client.finish(head)
+        assert client.stream.total == before
 
 
 def test_100_is_not_sent_into_a_response(start_proxy: StartProxy, origin: ScriptedOrigin) -> None:

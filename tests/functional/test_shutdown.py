@@ -89,6 +89,20 @@ def test_grace_is_bounded(start_proxy: StartProxy, origin: ScriptedOrigin) -> No
         assert proxy.wait() == 0
 
 
+def test_a_signal_ends_at_once_what_drains_already(
+    start_proxy: StartProxy, origin: ScriptedOrigin
+) -> None:
+    proxy = start_proxy("--grace", "10m")
+    with _running(proxy, origin, threading.Event()) as client:
+        client.response_head()
+        with RawClient(("127.0.0.1", proxy.admin_port)) as admin:
+            assert admin.request("POST", "/drain").status == 200
+        _wait_until_refused(proxy)
+        proxy.terminate()
+        assert proxy.wait() == -signal.SIGTERM
+        assert "Traceback" not in proxy.kill()
+
+
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_second_signal_ends_it_at_once(
     start_proxy: StartProxy, origin: ScriptedOrigin, workers: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -16,6 +17,7 @@ import pytest
 
 from .support.processes import alive, children
 from .support.proxy import ProxyProcess, environment
+from .support.purging import post
 from .support.raw_client import RawClient
 from .support.scripted_origin import ScriptedOrigin, answer, fresh
 from .support.stand import StartProxy
@@ -164,7 +166,8 @@ def test_without_a_worker_it_is_not_healthy(fleet: ProxyProcess) -> None:
 
     def health_without_workers() -> int:
         for worker in children(fleet.process.pid):
-            os.kill(worker, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(worker, signal.SIGKILL)
         return health()
 
     wait_until(lambda: health_without_workers() == 503, "it to be told")
@@ -179,6 +182,31 @@ def test_requests_wait_for_the_successor_of_a_killed_worker(
     for worker in children(fleet.process.pid):
         os.kill(worker, signal.SIGKILL)
     assert {fleet.get("/waits").status for _ in range(8)} == {200}
+
+
+def test_a_purge_while_a_worker_starts_is_complete(fleet: ProxyProcess) -> None:
+    """It has nothing yet that could be purged."""
+    os.kill(children(fleet.process.pid)[0], signal.SIGKILL)
+    wait_until(lambda: "it is replaced" in fleet.errors(), "it to be gone")
+    while fleet.stats()["workers"] < 2:
+        assert post(fleet, url="/any").status == 200
+    assert "Traceback" not in fleet.errors()
+
+
+def test_the_number_of_workers_does_not_follow_the_cores(
+    start_proxy: StartProxy, origin: ScriptedOrigin
+) -> None:
+    """Of `auto`, until the next reload: a quota may change while it runs."""
+    cores = os.sched_getaffinity(0)
+    if len(cores) < 2:
+        pytest.skip("one core is one worker")
+    proxy = start_proxy("--workers", "auto")
+    os.sched_setaffinity(proxy.process.pid, {min(cores)})
+    for worker in children(proxy.process.pid):
+        os.kill(worker, signal.SIGKILL)
+    wait_until(lambda: proxy.errors().count("it is replaced") == len(cores), "them to be gone")
+    wait_until(lambda: proxy.stats()["workers"] == len(cores), "their successors")
+    assert {proxy.get("/").status for _ in range(16)} == {200}
 
 
 def test_a_worker_that_hangs_is_replaced(fleet: ProxyProcess, origin: ScriptedOrigin) -> None:

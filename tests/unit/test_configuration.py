@@ -567,7 +567,7 @@ WRONG = [
     Wrong("bypass as a switch", ROUTE + "bypass = true", 3, "True is not a list of tables"),
     Wrong("header as a text", ROUTE + "header = 'X-A'", 3, "'X-A' is not a table"),
     Wrong(
-        "set as a list", ROUTE + "[routes.request_headers]\nset = ['a']", 4, "['a'] is not a table"
+        "set as a list", ROUTE + "[routes.request_headers]\nset = ['a']", 4, "this is not a table"
     ),
     Wrong("route as a number", ROUTE + "route = 5", 3, "routes[0].route: 5 is not a text"),
     # listeners and origins
@@ -1001,6 +1001,9 @@ def test_a_route_may_be_right_where_what_is_for_all_is_wrong() -> None:
         f'{ORIGIN}admin_token = "hidden word"',
         f'{ORIGIN}admin_token = ["hidden"]',
         f'{ORIGIN}admin_token = {{ hidden = "hidden" }}',
+        'origin = "http://user:12?hidden@one.example"',
+        f'{ORIGIN}[[routes]]\nrequest_headers = "Bearer hidden"',
+        f'{ORIGIN}[[routes]]\nrequest_headers = {{ set = "Bearer hidden" }}',
     ],
 )
 def test_secrets_are_not_repeated(text: str) -> None:
@@ -1041,7 +1044,7 @@ ODD = {
     "a server that is a number": ("servers = 5", 2, "5 is not a text"),
     "a server that is a list": ("servers = [[1]]", 2, "[1] is not a text"),
     "changes that are a number": ("[[routes]]\nrequest_headers = 5", 3, "5 is not a table"),
-    "a rule that is a text": ("[[routes]]\nttl = ['x']", 3, "'x' is not a table"),
+    "a rule that is a text": ("[[routes]]\nttl = ['x']", 3, "a text is not a table"),
     "a number without end": ("max_fields = " + "1" * 5000, 2, "correct it"),
     "hexadecimal without end": ("[[routes]]\nttl = 0x" + "f" * 8000, 3, "the number is not a"),
     "a size without end": ("memory = '" + "9" * 400 + ".5'", 2, "is too much"),
@@ -1086,7 +1089,7 @@ def test_the_admin_port_is_another_port() -> None:
     assert read(f"{ORIGIN}port = 0\nadmin_port = 0").settings.port == 0
 
 
-@pytest.mark.parametrize("address", [":3001", "127.0.0.1:3001", "[::1]:3001"])
+@pytest.mark.parametrize("address", [":3001", "*:3001", "127.0.0.1:3001", "[::]:3001"])
 def test_no_listener_is_on_the_admin_port(address: str) -> None:
     listeners = f"[[listeners]]\naddress = ':80'\n[[listeners]]\naddress = '{address}'\n"
     (line,) = problems(ORIGIN + listeners)
@@ -1096,14 +1099,33 @@ def test_no_listener_is_on_the_admin_port(address: str) -> None:
     read(f"{ORIGIN}admin = false\n{listeners}")
 
 
+def test_another_interface_may_have_the_port_of_the_admin_api() -> None:
+    read(f"{ORIGIN}[[listeners]]\naddress = '10.0.0.5:3001'\n")
+    read(f"{ORIGIN}host = '10.0.0.5'\nport = 3001\n")
+
+
+def test_wrong_listeners_do_not_give_way_to_the_port() -> None:
+    (line,) = problems(f"{ORIGIN}admin_port = 3000\n[[listeners]]\naddress = 'no place'\n")
+    assert "is not an address" in line
+
+
 def test_the_port_that_listeners_replace_may_be_the_admin_port() -> None:
     read(f"{ORIGIN}admin_port = 3000\n[[listeners]]\naddress = ':8080'\n")
 
 
-def test_two_listeners_are_two_places() -> None:
-    listener = "[[listeners]]\naddress = '127.0.0.1:80'\n"
-    (line,) = problems(ORIGIN + listener * 2)
-    assert line.endswith("listeners[1].address: listeners[0] has it as well: leave one out")
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("127.0.0.1:80", "127.0.0.1:80"), (":80", "*:080"), ("unix:/tmp/s:0", "unix:/tmp/s:0")],
+)
+def test_two_listeners_are_two_places(first: str, second: str) -> None:
+    """Counted as they stand in the file, wrong ones as well."""
+    places = ("no place", ":0", first, ":0", second)
+    text = "".join(f"[[listeners]]\naddress = '{place}'\n" for place in places)
+    wrong, twice = problems(ORIGIN + text)
+    assert wrong.startswith("proxy.toml:3: listeners[0].address: 'no place' is not an address")
+    assert twice == (
+        "proxy.toml:11: listeners[4].address: listeners[2] has it as well: leave one out"
+    )
 
 
 def test_authorities_are_certificates(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from caching_proxy.cli.options import (
 )
 from caching_proxy.configuration import DEFAULT, Configuration
 from caching_proxy.declared import Declaration, Declared
-from caching_proxy.setting_kinds import SECRET, tells_secret
+from caching_proxy.setting_kinds import SECRET, Hidden, tells_secret
 from caching_proxy.settings import Settings
 
 
@@ -75,7 +75,7 @@ def _shown(declared: Declaration, value: Any) -> str:
         return f"[{', '.join(_scalar(declared, item) for item in value)}]"
     if isinstance(value, dict):
         pairs = (
-            f"{_key(name)} = {_masked(name) or _scalar(declared, item)}"
+            f"{_key(name)} = {_masked(name, item) or _scalar(declared, item)}"
             for name, item in value.items()
         )
         return f"{{ {', '.join(pairs)} }}"
@@ -98,9 +98,9 @@ def _scalar(declared: Declaration, value: Any) -> str:
     return shown if re.fullmatch(r"[0-9]+(\.[0-9]+)?", shown) else json.dumps(shown)
 
 
-def _masked(field: str) -> str:
+def _masked(field: str, value: object) -> str:
     """What is shown in place of the value of a field, nothing where that may be seen."""
-    return '"***"' if tells_secret(field) else ""
+    return '"***"' if isinstance(value, Hidden) or tells_secret(field) else ""
 
 
 def _key(name: str) -> str:

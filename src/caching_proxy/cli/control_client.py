@@ -10,7 +10,7 @@ import click
 
 from caching_proxy.settings import StoreSettings
 
-TIMEOUT = 60.0  # seconds; a reload may take --start-timeout
+TIMEOUT = 60.0  # seconds; a reload may take twice --start-timeout
 
 
 def ask(

@@ -56,6 +56,8 @@ def heed_signals(orders: Orders, at_once: Callable[[], None]) -> None:
     loop = asyncio.get_running_loop()
 
     def end(signum: int, frame: FrameType | None) -> None:
+        if orders.ending.is_set():  # by the control API
+            exit_now(signum, frame)
         for number in _END:
             signal.signal(number, exit_now)
         loop.call_soon_threadsafe(orders.give, END)

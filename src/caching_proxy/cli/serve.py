@@ -114,7 +114,8 @@ class _Proxy:
         if not settings.admin:
             return None
         control = ControlApi(self, settings.admin_host, settings.admin_port, settings.admin_token)
-        await control.start([] if heritage is None else heritage.take_admin(settings.admin_port))
+        place = settings.admin_host, settings.admin_port
+        await control.start([] if heritage is None else heritage.take_admin(*place))
         return control
 
     async def _heed_orders(self) -> None:
@@ -229,8 +230,10 @@ class _Proxy:
         """Begin to end; the receipt tells how many workers that reaches, and their connections."""
         if self._control is not None:
             self._control.draining = True
-        stats = await self._fleet.stats()
-        self._orders.give(event_loop.END)
+        try:
+            stats = await self._fleet.stats()
+        finally:
+            self._orders.give(event_loop.END)
         workers = stats.get("workers", 1)
         return {"draining": True, "workers": workers, "connections": stats.get("connections", 0)}
 

@@ -50,12 +50,15 @@ class Heritage:
             return cls()
         return cls({SERVICE_MANAGER: [_passed(number)]})
 
-    def take_admin(self, port: int) -> list[socket.socket]:
-        """The control API's sockets, where they are at this port (0: any); else they are closed."""
-        if port and any(sock.getsockname()[1] != port for sock in self.admin):
-            self.leave_admin()
-            return []
-        return self.admin
+    def take_admin(self, host: str, port: int) -> list[socket.socket]:
+        """The control API's sockets, where they are there (port 0: any); else they are closed."""
+        with contextlib.suppress(OSError):  # who binds it tells
+            address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][4]
+            places = [sock.getsockname() for sock in self.admin]
+            if all(place[0] == address[0] and port in (0, place[1]) for place in places):
+                return self.admin
+        self.leave_admin()
+        return []
 
     def leave_admin(self) -> None:
         """Close the control API's sockets: nobody would accept what comes there."""

@@ -125,7 +125,7 @@ cdef class ClientConnection(Client):
         if self.pending is not None:
             data = self.pending + data
             self.pending = None
-        if self.exchange is None and self.writable and not self.lingering:
+        if self.exchange is None and self.writable and not self.lingering and not self.gone:
             self.direct = self.fd >= 0 and not self.holds_octets()
             self.process(data)
         else:
@@ -319,7 +319,7 @@ cdef class ClientConnection(Client):
         cdef Wire wire = self.service.hit_wire
         cdef list out = self.gathered
         cdef int64_t size = self.gathered_size + wire.size
-        if self.direct and out is None:
+        if self.direct and out is None and wire.size:
             self.count(wire.send(self.fd))
             size = wire.size
         if size == 0:
@@ -409,7 +409,8 @@ cdef class ClientConnection(Client):
             self.transport.write_eof()
 
     cdef reset(self):
-        """Close so that the client cannot take what it has for the whole response."""
+        """Close so that the client cannot take what it has for the whole response: nothing may come behind it."""
+        self.gone = True
         sock = self.transport.get_extra_info("socket")
         if sock is not None and not self.secure:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

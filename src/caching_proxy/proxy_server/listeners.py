@@ -41,15 +41,14 @@ def endpoints(configuration: Endpoints) -> list[Endpoint]:
     if not configuration.listeners:
         hosts, paths = tuple(settings.host), tuple(settings.unix_socket)
         return [Endpoint(hosts, settings.port, paths, settings.backlog)]
-    return [_endpoint(listener.address, listener.backlog) for listener in configuration.listeners]
+    return [_endpoint(listener.place, listener.backlog) for listener in configuration.listeners]
 
 
-def _endpoint(address: str, backlog: int) -> Endpoint:
-    if address.startswith("unix:"):
-        return Endpoint((), NO_PORT, (address.removeprefix("unix:"),), backlog)
-    host, _, port = address.rpartition(":")
-    host = host.strip("[]")
-    return Endpoint((host,) if host not in ("", "*") else (), int(port), (), backlog)
+def _endpoint(place: tuple[str, int | None], backlog: int) -> Endpoint:
+    host, port = place
+    if port is None:
+        return Endpoint((), NO_PORT, (host,), backlog)
+    return Endpoint((host,) if host else (), port, (), backlog)
 
 
 SERVICE_MANAGER = Endpoint((), NO_PORT, (), 0)

@@ -1,7 +1,7 @@
 """The way of a request, top to bottom: read `answer` first.
 
 admit -> find_key -> find_stored (lookup.pyx) -> find_fetch (fetching.pyx; fetch.pyx stores what it brings) -> respond
-(responding.pyx). The hit lane in http1.pyx is the same way, short-cut.
+(responding.pyx). The hit lane (hit_lane.pyx) is the same way, short-cut.
 """
 
 import json

@@ -73,10 +73,12 @@ class Supervisor:
         self.sockets = Sockets(inherited)
         self._sources = sources
         self._configuration: Configuration | None = None
+        self._wanted = 0
+        """How many there are to be, settled with each configuration."""
         self._workers: dict[int, _Worker] = {}
         """Those that accept connections, by number."""
         self._live: set[_Worker] = set()
-        """Besides these, those that end what they have begun."""
+        """Besides these, those that are about to accept, or end what they have begun."""
         self._keepers: dict[int, asyncio.Task[None]] = {}
         self._retiring: set[asyncio.Task[None]] = set()
         self._absent: set[int] = set()
@@ -96,31 +98,34 @@ class Supervisor:
 
     async def take_over(self, configuration: Configuration) -> None:
         """Go by this from now on, all workers or none. Raises ListenError."""
+        number = configuration.settings.workers or available_cores()
         async with self._changing:
             if self._configuration is None:
-                wanted = endpoints(configuration)
-                self.sockets.commit(self.sockets.prepare(wanted, _number(configuration)))
-                self._configuration = configuration
+                bound = self.sockets.prepare(endpoints(configuration), number)
+                self.sockets.commit(bound)
+                self._configuration, self._wanted = configuration, number
                 self._user = configuration.settings.user  # for good: rights do not come back
                 await self._start_all()
                 return
-            bound = self.sockets.prepare(endpoints(configuration), _number(configuration))
+            bound = self.sockets.prepare(endpoints(configuration), number)
             workers = list(self._workers.values())
             try:
-                await self._prepare(workers, configuration)
+                await self._prepare(workers, configuration, number)
             except BaseException:
                 self.sockets.discard(bound)
                 raise
-            self._configuration = configuration
+            self._configuration, self._wanted = configuration, number
             self.sockets.commit(bound)
             self._absent = set(range(self._wanted)) - self._workers.keys()
             kept = [worker for worker in workers if worker.number < self._wanted]
             await asyncio.gather(*map(self._commit, kept))
             self._adjust_number(configuration.settings.grace)
 
-    async def _prepare(self, workers: Sequence[_Worker], configuration: Configuration) -> None:
-        """Have every worker make ready for it. Raises ListenError; then none has."""
-        told = self._told(configuration)
+    async def _prepare(
+        self, workers: Sequence[_Worker], configuration: Configuration, number: int
+    ) -> None:
+        """Have every worker make ready to be one of so many. Raises ListenError; then none has."""
+        told = self._told(configuration, number)
         timeout = configuration.settings.start_timeout
         calls = [worker.channel.call("prepare", told, (), timeout) for worker in workers]
         results = await asyncio.gather(*calls, return_exceptions=True)
@@ -152,14 +157,9 @@ class Supervisor:
                 self._retiring.add(task := asyncio.ensure_future(self._drain_one(worker, grace)))
                 task.add_done_callback(self._retiring.discard)
 
-    @property
-    def _wanted(self) -> int:
-        assert self._configuration is not None
-        return _number(self._configuration)
-
-    def _told(self, configuration: Configuration) -> dict[str, Any]:
+    def _told(self, configuration: Configuration, number: int) -> dict[str, Any]:
         told = described(configuration, self._sources.given, self._sources.environment)
-        return {**told, "workers": _number(configuration), "user": self._user}
+        return {**told, "workers": number, "user": self._user}
 
     # -- keeping workers running
 
@@ -196,8 +196,10 @@ class Supervisor:
         async with self._changing:
             try:
                 return await self._start(number)
-            except (ChannelClosed, CallFailed, OSError) as error:
-                logger.error("worker %d does not start: %s", number, error)
+            except Exception as error:
+                known = isinstance(error, (ChannelClosed, CallFailed, OSError))
+                cause = str(error) or "it ended"
+                logger.error(*("worker %d does not start: %s", number, cause), exc_info=not known)
                 await self._leave_out(number)
                 return None
 
@@ -217,9 +219,10 @@ class Supervisor:
             )
         worker = _Worker(number, process, Channel(ours, {"purge": self._purge_call}, lambda: None))
         timeout = self._configuration.settings.start_timeout
-        self._live.add(worker)  # before it accepts: a purge has to reach it
+        told = self._told(self._configuration, self._wanted)
         try:
-            await worker.channel.call("prepare", self._told(self._configuration), (), timeout)
+            await worker.channel.call("prepare", told, (), timeout)
+            self._live.add(worker)  # before it accepts: a purge has to reach it
             await self._have_listen(worker, "commit")
         except BaseException:
             worker.signal(signal.SIGKILL)
@@ -374,11 +377,6 @@ class Supervisor:
             await worker.channel.call("drain", {"grace": grace}, (), grace + EXIT_TIME)
         await worker.end()
         self._live.discard(worker)
-
-
-def _number(configuration: Configuration) -> int:
-    """How many workers a configuration wants."""
-    return configuration.settings.workers or available_cores()
 
 
 def _shared_memory(size: int) -> BinaryIO:

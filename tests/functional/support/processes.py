@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 
 def children(pid: int) -> list[int]:
     """The direct children of a process that run, whichever thread has started them."""
-    found = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/children")]
+    found = []
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # a thread that has ended
+            found.append(path.read_text())
     return [child for child in map(int, " ".join(found).split()) if alive(child)]
 
 
