@@ -26,6 +26,7 @@ from caching_proxy.declared import (
     from_command_line,
     from_environment,
 )
+from caching_proxy.references import looked_up_once, read_file
 from caching_proxy.settings import Listener, Origin, OriginSettings, Route, RouteSettings, Settings
 from caching_proxy.toml_positions import positions
 
@@ -37,7 +38,7 @@ else:
 DEFAULT_FILE = "caching-proxy.toml"
 DEFAULT = "default"
 """The name of the origin, and of the route, for all that no route of the file takes."""
-MAX_FILE = 1 << 20  # bytes
+NOTHING_KNOWN: Mapping[str, str] = {}
 _TABLES = ("listeners", "origins", "routes")
 _EVERY_INTERFACE = {"", "0.0.0.0", "::"}  # noqa: S104
 _LISTENING = ("host", "port", "unix_socket")
@@ -57,18 +58,18 @@ class ConfigurationFile:
     def read(cls, path: Path) -> ConfigurationFile:
         """Raises SettingsError (one line)."""
         try:
-            octets = path.read_bytes()
-            text = octets.decode("utf-8-sig")
+            octets = read_file(path)
         except OSError as error:
             raise SettingsError(
                 [f"{path}: {error.strerror}: name a file that can be read with --config"]
             ) from None
+        except ValueError as error:
+            raise SettingsError([f"{path}: {error}"]) from None
+        try:
+            return cls(str(path), octets.decode("utf-8-sig"))
         except UnicodeDecodeError as error:
             line = octets.count(b"\n", 0, error.start) + 1
             raise SettingsError([f"{path}:{line}: it is not UTF-8: save it as that"]) from None
-        if len(octets) > MAX_FILE:
-            raise SettingsError([f"{path}: it is larger than {MAX_FILE} bytes: shorten it"])
-        return cls(str(path), text)
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class Configuration:
 
     `routes` are tried in order; where there is a default origin the last one takes the rest.
     `origins` are by name. `sources` tells who gave a setting, by its name and, in tables of the
-    file, by its path there (`routes[0].cache_ttl`).
+    file, by its path there (`routes[0].cache_ttl`). `found` is what stood elsewhere, by reference.
     """
 
     settings: Settings
@@ -86,6 +87,7 @@ class Configuration:
     routes: tuple[Route, ...]
     sources: Mapping[str, str] = field(default_factory=dict)
     file: ConfigurationFile | None = None
+    found: Mapping[str, str] = field(default_factory=dict)
 
     def share(self, workers: int) -> Configuration:
         """One worker's of so many: of memory and connections it gets its share."""
@@ -140,10 +142,17 @@ def find_file(named: str | None) -> Path | None:
 
 
 def configure(
-    given: Mapping[str, Any], environment: Mapping[str, str], file: ConfigurationFile | None = None
+    given: Mapping[str, Any],
+    environment: Mapping[str, str],
+    file: ConfigurationFile | None = None,
+    known: Mapping[str, str] = NOTHING_KNOWN,
 ) -> Configuration:
-    """The configuration of these three. SettingsError names all that is wrong, by line."""
-    return _Reader(given, environment, file).read()
+    """The configuration of these. SettingsError names all that is wrong, by line.
+
+    `known` is what stands elsewhere, where that has been looked up already.
+    """
+    with looked_up_once(known) as found:
+        return replace(_Reader(given, environment, file).read(), found=found)
 
 
 class _Reader:
@@ -378,17 +387,18 @@ class _Reader:
                 f"{given[0].label}: --port and --admin-port are both {settings.port}:"
                 " choose another one"
             )
-        known: dict[object, int] = {}
+        known: dict[int, tuple[str, int | None]] = {}
         for number, listener in enumerate(listeners):
-            place = None if listener is None else listener.place
-            if place is None or place[1] == 0:
+            if listener is None or listener.place[1] == 0:
                 continue
             label = self._label(("listeners", number, "address"))
-            if place in known:
-                self._say(f"{label}: listeners[{known[place]}] has it as well: leave one out")
-            elif _is_admins(settings, *place):
-                self._say(f"{label}: the control API is on port {place[1]}: choose another one")
-            known.setdefault(place, number)
+            same = next((n for n, place in known.items() if _meet(place, listener.place)), None)
+            if same is not None:
+                self._say(f"{label}: listeners[{same}] has it as well: leave one out")
+            elif _is_admins(settings, *listener.place):
+                port = listener.place[1]
+                self._say(f"{label}: the control API is on port {port}: choose another one")
+            known[number] = listener.place
 
     def _check_names(self, origins: Mapping[str, Origin | None]) -> None:
         if not origins:
@@ -440,9 +450,20 @@ class _Reader:
 
 def _is_admins(settings: Settings, host: str, port: int | None) -> bool:
     """Whether the control API listens at this place, or at a part of it."""
-    if not settings.admin or port != settings.admin_port or port == 0:
+    admin = settings.admin_host, settings.admin_port
+    return settings.admin and port != 0 and _meet((host, port), admin)
+
+
+def _meet(one: tuple[str, int | None], other: tuple[str, int | None]) -> bool:
+    """Whether two places, of which no interface or every one may be a part, are the same."""
+    if one[1] != other[1]:
         return False
-    return host == settings.admin_host or bool({host, settings.admin_host} & _EVERY_INTERFACE)
+    hosts = {one[0], other[0]}
+    if len(hosts) == 1:
+        return True
+    if one[1] is None or not hosts & _EVERY_INTERFACE:
+        return False
+    return "" in hosts or len({":" in host for host in hosts}) == 1
 
 
 def _underscore(name: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import math
-import os
 import re
 import ssl
 from collections.abc import Callable, Mapping
@@ -14,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from caching_proxy.load_balancer.server_address import ServerAddress, parse_server
+from caching_proxy.references import look_up
 
 _SIZE_UNITS = {"": 1, "B": 1, "KB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30, "TB": 1 << 40}
 _SECOND_UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -24,10 +24,21 @@ _LISTEN = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]*|\*):(?P<port>
 _SECRET_FIELD = re.compile(
     "authorization|cookie|token|secret|password|credential|signature|api-?key", re.IGNORECASE
 )
+_CERTIFICATE = re.compile(
+    r"-----BEGIN (?:X509 )?CERTIFICATE-----[\sA-Za-z0-9+/=]+-----END (?:X509 )?CERTIFICATE-----"
+)
 _HOST_PATTERN = re.compile(r"(?:\*\.)?[a-z0-9_](?:[a-z0-9._-]*[a-z0-9_])?|\[[0-9a-f:.]+\]")
 _NUMBERS = (int, float, str)
 _NUMBER_OR_TEXT = {"type": ["number", "string"]}
 _PORTABLE_SOCKET_PATH = 103  # bytes: the shorter of the limits of Linux (107) and macOS (103)
+
+
+@dataclass(frozen=True)
+class Authorities:
+    """The certificates that servers are verified with, as they were in the file."""
+
+    path: Path
+    pem: str
 
 
 @dataclass(frozen=True)
@@ -52,8 +63,8 @@ class Kind:
     def value(self, given: Any) -> Any:
         """What is given, read. Raises ValueError("cause: cure")."""
         if (type(given) is bool and bool not in self.takes) or not isinstance(given, self.takes):
-            what = "this" if self.secret else shown(given)
-            raise ValueError(f"{what} is not {_WORDS[self.takes[0]]}: write one")
+            told = "this" if self.secret and isinstance(given, str) else shown(given)
+            raise ValueError(f"{told} is not {_WORDS[self.takes[0]]}: write one")
         try:
             return self.read(given)
         except (OverflowError, RecursionError):
@@ -64,7 +75,9 @@ _WORDS = {str: "a text", int: "a number", bool: "a switch", dict: "a table", obj
 
 
 def shown(value: Any) -> str:
-    """A value in a message: never longer than a line has room for."""
+    """A value in a message: never longer than a line has room for; nothing of what it holds."""
+    if isinstance(value, (dict, list)):
+        return "a table" if isinstance(value, dict) else "a list"
     try:
         text = repr(value)
     except ValueError:  # an integer of too many digits
@@ -166,9 +179,24 @@ def _read_host(value: str) -> str:
     text = str(value).strip()
     if text.startswith("[") and text.endswith("]"):
         text = text[1:-1]
-    if not text or re.search(r"[\s/]", text):
-        raise ValueError(f"{value!r} is not an address: use an IP address or a host name")
+    if not _is_host(text):
+        raise ValueError(
+            f"{_without_secrets(str(value))!r} is not an address: use an IP address or a host name"
+        )
     return text
+
+
+def _is_host(text: str) -> bool:
+    try:
+        text.encode("idna")
+    except UnicodeError:  # an empty label, or one that is too long
+        return False
+    return re.search(r"[\s/@\0-\x1f\x7f]", text) is None and text != ""
+
+
+def _without_secrets(text: str) -> str:
+    """What may be shown of an address: there may be a password, or a token in a query."""
+    return re.sub(r"\?.*", "?***", re.sub(r"([^/]*)@", "***@", text), flags=re.DOTALL)
 
 
 def _read_origin(value: str) -> str:
@@ -178,8 +206,7 @@ def _read_origin(value: str) -> str:
             raise ValueError(f"{value!r} has no absolute path: write unix:/path/to.sock")
         return text
     example = "write http:// or https://, a host, and perhaps a port and a path"
-    # there may be a password before the host
-    told = repr("***@" + text.rpartition("@")[2] if "@" in text else text)
+    told = repr(_without_secrets(text))
     try:
         url = urlsplit(text)
         port, host = url.port, url.hostname
@@ -217,7 +244,10 @@ def _read_authority(value: str) -> str:
 
 def _read_token(value: str) -> str:
     if not _TOKEN.fullmatch(str(value)):
-        raise ValueError(f"{value!r} is not a token: use letters, digits, - . and _ alone")
+        told = re.sub(
+            ":.*", ":***", str(value), flags=re.DOTALL
+        )  # a field's value, at the wrong place
+        raise ValueError(f"{told!r} is not a token: use letters, digits, - . and _ alone")
     return str(value)
 
 
@@ -236,22 +266,19 @@ def _holds(test: Callable[[], bool]) -> bool:
         return False
 
 
-def _read_existing_file(value: str | Path) -> Path:
+def _read_authorities(value: str | Path | Authorities) -> Authorities:
+    if isinstance(value, Authorities):
+        return value
     path = Path(value)
-    if "\0" in str(value) or not _holds(path.is_file):
-        raise ValueError(f"there is no file {str(path)!r}: name one that can be read")
-    return path
-
-
-def _read_authorities(value: str | Path) -> Path:
-    path = _read_existing_file(value)
+    # Between the blocks there may be words in any language.
+    pem = "\n".join(_CERTIFICATE.findall(look_up(f"file:{path}")))
     try:
-        ssl.create_default_context(cafile=path)
-    except PermissionError:
-        pass  # of another user: the one that the proxy becomes may read it
-    except (OSError, ssl.SSLError) as error:
-        raise ValueError(f"{str(path)!r} has no certificates in PEM form ({error})") from None
-    return path
+        if not pem:
+            raise ValueError
+        ssl.create_default_context(cadata=pem)
+    except (ValueError, ssl.SSLError):
+        raise ValueError(f"{str(path)!r} has no certificates in PEM form: name another") from None
+    return Authorities(path, pem)
 
 
 def _read_log_file(value: str) -> str:
@@ -272,7 +299,12 @@ def _read_socket_path(value: str) -> str:
 
 
 def _read_server(value: str | ServerAddress) -> ServerAddress:
-    return value if isinstance(value, ServerAddress) else parse_server(value)
+    if isinstance(value, ServerAddress):
+        return value
+    if "@" in value:
+        told = _without_secrets(value)
+        raise ValueError(f"{told!r} is not a server: it has a user name: leave that out")
+    return parse_server(value)
 
 
 def _show_server(server: ServerAddress) -> str:
@@ -299,7 +331,7 @@ def _read_listen_address(value: str) -> str:
     if text.startswith("unix:"):
         return f"unix:{_read_socket_path(text)}"
     found = _LISTEN.fullmatch(text)
-    if found is None or int(found["port"]) > 65535:
+    if found is None or int(found["port"]) > 65535 or not _is_host(found["host"] or "*"):
         raise ValueError(
             f"{value!r} is not an address: write :PORT, HOST:PORT, [IPV6]:PORT or unix:/path"
         )
@@ -371,7 +403,7 @@ def _read_field_values(value: Any) -> dict[str, str]:
     values = {}
     for name, text in value.items():
         _read_token(name)
-        found = _looked_up(text) if isinstance(text, str) else ""
+        found = look_up(text) if isinstance(text, str) else ""
         if not isinstance(text, str) or not re.fullmatch(r"[\t -~\x80-\xff]*", found):
             told = "what is given" if tells_secret(name) else repr(text)
             raise ValueError(f"{name}: {told} is not a field value: write a text of one line")
@@ -387,7 +419,12 @@ def tells_secret(field: str) -> bool:
 def _read_field_patterns(value: Any) -> dict[str, Any]:
     for name, pattern in value.items():
         _read_token(name)
-        if isinstance(pattern, str):
+        if isinstance(pattern, str) and tells_secret(name):
+            try:
+                _read_pattern(pattern)
+            except ValueError:
+                raise ValueError(f"{name}: its pattern is no regular expression") from None
+        elif isinstance(pattern, str):
             _read_pattern(pattern)
         elif not isinstance(pattern, bool):
             raise ValueError(f"{name}: {shown(pattern)} is no pattern: write a text or a switch")
@@ -432,29 +469,9 @@ def _read_workers(value: Any) -> int:
 
 def _read_secret(value: str) -> str:
     """A text, or where it stands: `file:PATH`, `env:NAME`. Messages never repeat it."""
-    text = _looked_up(str(value))
+    text = look_up(str(value))
     if not re.fullmatch(r"[!-~]{8,}", text):
         raise ValueError("the secret is too short or has spaces: use 8 or more visible characters")
-    return text
-
-
-class Hidden(str):
-    """A text that stood in a file or in the environment: nobody shows it."""
-
-
-def _looked_up(text: str) -> str:
-    """A text, or what stands in the `file:PATH` or `env:NAME` that it names."""
-    kind, _, where = text.partition(":")
-    if kind == "file":
-        try:
-            return Hidden(Path(where).read_text(encoding="utf-8").strip())
-        except (OSError, ValueError):
-            raise ValueError(f"the file {where!r} cannot be read: name one that can") from None
-    if kind == "env":
-        try:
-            return Hidden(os.environ[where])
-        except (KeyError, ValueError):
-            raise ValueError(f"the environment has no {where!r}: set it") from None
     return text
 
 
@@ -463,12 +480,17 @@ FOREVER = math.floor(2**31 - 1)  # seconds: the greatest delta-seconds (RFC 9111
 PORT = whole(0, 65535)
 SWITCH = Kind(_read_switch, schema={"type": "boolean"}, takes=(bool,))
 HOST = Kind(_read_host, "ADDRESS")
-ORIGIN = Kind(_read_origin, "URL")
+ORIGIN = Kind(_read_origin, "URL", secret=True)
 NETWORK = Kind(_read_network, "NETWORK", takes=(str, ipaddress.IPv4Network, ipaddress.IPv6Network))
 AUTHORITY = Kind(_read_authority, "NAME")
 TOKEN = Kind(_read_token, "TOKEN")
 PARAMETER = Kind(_read_parameter, "NAME")
-AUTHORITIES = Kind(_read_authorities, "FILE", takes=(str, Path))
+AUTHORITIES = Kind(
+    _read_authorities,
+    "FILE",
+    show=lambda authorities: str(authorities.path),
+    takes=(str, Path, Authorities),
+)
 LOG_FILE = Kind(_read_log_file, "FILE")
 SOCKET_PATH = Kind(_read_socket_path, "PATH")
 SERVER = Kind(_read_server, "SERVER", show=_show_server, takes=(str, ServerAddress))
@@ -490,6 +512,7 @@ FIELD_VALUES = Kind(
 FIELD_PATTERNS = Kind(
     _read_field_patterns,
     "TABLE",
+    secret=True,
     schema={"type": "object", "additionalProperties": {"type": ["string", "boolean"]}},
     takes=(dict,),
 )

@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Mapping
 from ipaddress import IPv4Network, IPv6Network
-from pathlib import Path
 from typing import Any
 
 from pydantic import model_validator
@@ -114,7 +113,7 @@ class StoreSettings(_Layered):
 class OriginSettings(Declared):
     """How an origin is reached; what is set for all is the default for each."""
 
-    origin_ca: Path | None = setting(
+    origin_ca: kinds.Authorities | None = setting(
         None,
         kinds.AUTHORITIES,
         ORIGIN,

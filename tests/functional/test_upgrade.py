@@ -141,17 +141,19 @@ def test_one_that_does_not_start_leaves_the_old_one(
 def test_the_end_does_not_wait_for_a_successor(
     start_proxy: StartProxy, origin: ScriptedOrigin, tmp_path: Path
 ) -> None:
-    """One that hangs: a secret never comes."""
-    text = f'origin = "{origin.url}"\n'
-    configured = Configured(start_proxy, tmp_path, text)
-    os.mkfifo(tmp_path / "token")
-    configured.write(text + f'admin_token = "file:{tmp_path}/token"\n')
-    pid = configured.proxy.process.pid
-    configured.proxy.process.send_signal(signal.SIGUSR2)
-    wait_until(lambda: len(children(pid)) == 1, "the successor to be started")
-    (hanging,) = children(pid)
-    configured.proxy.terminate()
-    assert configured.proxy.wait() == 0
+    """One that hangs before it has read anything."""
+    hangs = tmp_path / "hangs"
+    (tmp_path / "sitecustomize.py").write_text(
+        f"import os, time\nif os.path.exists({str(hangs)!r}): time.sleep(600)\n"
+    )
+    places = [str(tmp_path), environment()["PYTHONPATH"]]
+    proxy = start_proxy(more={"PYTHONPATH": os.pathsep.join(places)})
+    hangs.touch()
+    proxy.process.send_signal(signal.SIGUSR2)
+    wait_until(lambda: len(children(proxy.process.pid)) == 1, "the successor to be started")
+    (hanging,) = children(proxy.process.pid)
+    proxy.terminate()
+    assert proxy.wait() == 0
     assert not alive(hanging)
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from .support.configured import Configured
 from .support.processes import alive, children
 from .support.proxy import ProxyProcess, environment
 from .support.purging import post
@@ -369,6 +370,49 @@ def test_workers_become_another_user(
         assert ids and all(len(set(found)) == 1 and found[0] != "0" for found in ids)
     assert log.stat().st_uid != 0
     wait_until(lambda: "/as-nobody" in log.read_text(), "the line in the log")
+
+
+def test_a_successor_has_what_the_others_have(
+    start_proxy: StartProxy, origin: ScriptedOrigin, tmp_path: Path
+) -> None:
+    """What stands in files is read when a configuration is taken over, not when a worker starts."""
+    token = tmp_path / "token"
+    token.write_text("the first")
+    configured = Configured(
+        start_proxy,
+        tmp_path,
+        f'origin = "{origin.url}"\nworkers = 2\n[[routes]]\npath = "/"\n'
+        f'response_headers = {{ set = {{ X-Token = "file:{token}" }} }}\n',
+    )
+    proxy = configured.proxy
+
+    def tokens() -> set[str]:
+        return {proxy.get("/").fields["x-token"] for _ in range(16)}
+
+    token.write_text("the second")
+    for worker in children(proxy.process.pid):
+        os.kill(worker, signal.SIGKILL)
+    wait_until(lambda: proxy.errors().count("it is replaced") == 2, "them to be gone")
+    wait_until(lambda: proxy.stats()["workers"] == 2, "their successors")
+    assert tokens() == {"the first"}
+    configured.reload()
+    assert tokens() == {"the second"}
+
+
+def test_a_reload_reads_for_workers_what_they_may_not(
+    start_proxy: StartProxy, origin: ScriptedOrigin, user: str, tmp_path: Path
+) -> None:
+    token = tmp_path / "token"
+    token.write_text("of root")
+    token.chmod(0o600)
+    route = '[[routes]]\npath = "/"\nresponse_headers = { set = { X-Token = "file:%s" } }\n'
+    configured = Configured(
+        start_proxy,
+        tmp_path,
+        f'origin = "{origin.url}"\nworkers = 2\nuser = "{user}"\n{route % token}',
+    )
+    configured.reload()
+    assert configured.proxy.get("/").fields["x-token"] == "of root"
 
 
 def test_a_socket_that_its_user_may_not_remove_stays(

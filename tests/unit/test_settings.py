@@ -210,7 +210,8 @@ def test_files_and_folders_must_be_there(tmp_path: Path) -> None:
     ]
     certificate = tmp_path / "ca.pem"
     trustme.CA().cert_pem.write_to_path(str(certificate))
-    assert Settings(origin=ORIGIN, origin_ca=certificate).origin_ca == certificate
+    authorities = Settings(origin=ORIGIN, origin_ca=certificate).origin_ca
+    assert authorities is not None and authorities.path == certificate
     assert Settings(origin=ORIGIN, access_log="-").access_log == "-"
 
 

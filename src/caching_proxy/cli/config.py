@@ -18,7 +18,8 @@ from caching_proxy.cli.options import (
 )
 from caching_proxy.configuration import DEFAULT, Configuration
 from caching_proxy.declared import Declaration, Declared
-from caching_proxy.setting_kinds import SECRET, Hidden, tells_secret
+from caching_proxy.references import Hidden
+from caching_proxy.setting_kinds import SECRET, tells_secret
 from caching_proxy.settings import Settings
 
 

@@ -52,6 +52,10 @@ def serve(
         raise click.ClickException(str(error)) from None
 
 
+class NotTakenOver(ValueError):
+    """Why a configuration was not taken over: told in the log already."""
+
+
 class _Proxy:
     """A proxy from its start to its end."""
 
@@ -124,7 +128,7 @@ class _Proxy:
             if order == event_loop.RELOAD:
                 try:
                     await self.reload()
-                except ValueError:
+                except NotTakenOver:
                     pass  # told already
                 except Exception:
                     logger.exception("a reload failed: the configuration before it may be gone")
@@ -169,11 +173,11 @@ class _Proxy:
     async def reload(self) -> dict[str, Any]:
         """Take over the configuration as it is now, whole or not at all.
 
-        ValueError (a line a problem) where it is wrong; the old one stays then.
+        NotTakenOver (a line a problem) where it is wrong; the old one stays then.
         """
         async with self._changing:
             if self._ending:
-                raise ValueError("the proxy is ending: nothing is reloaded any more")
+                raise NotTakenOver("the proxy is ending: nothing is reloaded any more")
             notify.tell("RELOADING=1", notify.monotonic())
             try:
                 configuration = await asyncio.to_thread(self._sources.load)
@@ -182,7 +186,7 @@ class _Proxy:
                 for line in str(error).splitlines():
                     logger.error("%s", line)
                 logger.error("the configuration is not taken over: the one before it stays")
-                raise ValueError(str(error)) from None
+                raise NotTakenOver(str(error)) from None
             finally:
                 notify.tell("READY=1")
         lines = [*warnings(configuration), *self._fixed(configuration)]

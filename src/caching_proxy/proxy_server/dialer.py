@@ -7,7 +7,6 @@ import logging
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any, Protocol
 
 from caching_proxy.http import problems
@@ -35,17 +34,11 @@ async def resolve(host: str, port: int) -> list[Address]:
     return list(dict.fromkeys((str(item[4][0]), port) for item in found))
 
 
-def origin_tls(origin: Origin, ca: Path | None, insecure: bool) -> ssl.SSLContext | None:
-    """How an https origin is verified; None for http.
-
-    Raises ValueError for a file without authorities.
-    """
+def origin_tls(origin: Origin, authorities: str | None, insecure: bool) -> ssl.SSLContext | None:
+    """How an https origin is verified: by these (PEM), or the system's; None for http."""
     if not origin.secure:
         return None
-    try:
-        context = ssl.create_default_context(cafile=str(ca) if ca is not None else None)
-    except (OSError, ssl.SSLError) as error:
-        raise ValueError(f"--origin-ca: {ca} has no certificates in PEM form ({error})") from None
+    context = ssl.create_default_context(cadata=authorities)
     context.set_alpn_protocols(["http/1.1"])
     if insecure:
         context.check_hostname = False

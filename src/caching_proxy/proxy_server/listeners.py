@@ -242,7 +242,7 @@ def _every_interface() -> list[str]:
 def _addresses(host: str, port: int) -> list[tuple[socket.AddressFamily, tuple[str, int]]]:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except socket.gaierror as error:
+    except (socket.gaierror, UnicodeError) as error:
         raise ListenError(
             f"cannot listen on {host}: {error}: give --host an address of this machine"
         ) from None

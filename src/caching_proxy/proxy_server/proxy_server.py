@@ -9,7 +9,6 @@ import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from caching_proxy.cache_manager.generations import Generations
@@ -42,8 +41,6 @@ class Upstream:
     """An origin's connections, and all that they depend on."""
 
     settings: OriginSettings
-    authorities: bytes
-    """The PEM file that it is verified with, as it was read."""
     max_head: int
     origin: Origin
     pool: Pool
@@ -128,20 +125,16 @@ class ProxyServer:
     def _upstream(self, settings: OriginSettings, max_head: int) -> Upstream:
         """The present one where nothing has changed. Raises ValueError."""
         origin = Origin.parse(settings.url)
-        authorities = _authorities(settings.origin_ca)
         for known in self._upstreams:
-            if (known.settings, known.authorities, known.max_head) == (
-                settings,
-                authorities,
-                max_head,
-            ):
+            if (known.settings, known.max_head) == (settings, max_head):
                 return known
-        tls = origin_tls(origin, settings.origin_ca, settings.origin_insecure)
+        authorities = settings.origin_ca.pem if settings.origin_ca is not None else None
+        tls = origin_tls(origin, authorities, settings.origin_insecure)
         dialer = Dialer(
             origin, tls, settings.connect_timeout, settings.resolve_interval, self._resolver
         )
         pool = Pool(dialer, settings, max_head)
-        return Upstream(settings, authorities, max_head, origin, pool)
+        return Upstream(settings, max_head, origin, pool)
 
     # -- life
 
@@ -253,16 +246,6 @@ class ProxyServer:
     def _running(self) -> Service:
         assert self._service is not None, "nothing is prepared yet"
         return self._service
-
-
-def _authorities(path: Path | None) -> bytes:
-    """What is in a file of certificates. Raises ValueError."""
-    try:
-        return b"" if path is None else path.read_bytes()
-    except OSError as error:
-        raise ValueError(
-            f"--origin-ca {path}: {error.strerror}: give it a file that this user may read"
-        ) from None
 
 
 def _open_log(settings: Settings) -> AccessLog | None:

@@ -133,11 +133,12 @@ def described(configuration: Configuration, given: Any, environment: Any) -> dic
         "given": given,
         "environment": environment,
         "file": None if file is None else [file.name, file.text],
+        "found": configuration.found,
     }
 
 
 def read_configuration(asked: dict[str, Any]) -> Configuration:
     """The worker's configuration: its share of what is bounded for all of them. SettingsError."""
     file = None if asked["file"] is None else ConfigurationFile(*asked["file"])
-    configuration = configure(asked["given"], asked["environment"], file)
+    configuration = configure(asked["given"], asked["environment"], file, asked["found"])
     return configuration.share(asked["workers"])
