@@ -39,6 +39,15 @@ EQUIVALENT = {
     "directives.parse_delta_seconds: "
     "FOREVER if len(digits) > 10 else min(int(digits or b'0'), FOREVER) -> "
     "FOREVER if len(digits) > 10 else min(int(digits or not b'0'), FOREVER)": "int(False) is 0",
+    "freshness._bounded: seconds < 0 -> seconds < 1": "0 is 0 either way",
+    "freshness._bounded: seconds < 0 -> seconds <= 0": "0 is 0 either way",
+    "freshness._bounded: seconds if seconds < FOREVER else FOREVER -> "
+    "seconds if seconds <= FOREVER else FOREVER": "FOREVER is itself either way",
+    "freshness.initial_age: "
+    "_bounded(apparent_age if apparent_age > corrected_age else corrected_age) -> "
+    "_bounded(apparent_age if apparent_age >= corrected_age else corrected_age)": (
+        "both are the same where they are equal"
+    ),
     "reuse.judge_reuse: "
     "0 if must_revalidate else stale_while_revalidate -> "
     "-1 if must_revalidate else stale_while_revalidate": (
