@@ -1,7 +1,8 @@
 """Processes of the servers: started, measured and ended by session (Linux).
 
 A server is started as the leader of a session of its own, so that its session id names it and every
-process that it starts, whatever becomes of their parents.
+process that it starts, whatever becomes of their parents; children in sessions of their own belong
+to it as well.
 """
 
 from __future__ import annotations
@@ -99,14 +100,23 @@ class Process:
 
 
 def _session(leader: int) -> list[int]:
-    members = []
+    """The processes of the leader's session, and all their descendants."""
+    found = _processes()
+    members = {pid for pid, (_, session) in found.items() if session == leader}
+    while more := {pid for pid, (parent, _) in found.items() if parent in members} - members:
+        members |= more
+    return sorted(members)
+
+
+def _processes() -> dict[int, tuple[int, int]]:
+    """Parent and session of every process."""
+    found = {}
     for entry in Path("/proc").iterdir():
-        try:
-            if entry.name.isdigit() and os.getsid(int(entry.name)) == leader:
-                members.append(int(entry.name))
-        except ProcessLookupError:
-            continue
-    return members
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):  # it has ended
+                stat = (entry / "stat").read_text().rpartition(")")[2].split()
+                found[int(entry.name)] = int(stat[1]), int(stat[3])
+    return found
 
 
 def _proportional_bytes(pid: int) -> int:

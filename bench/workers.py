@@ -32,6 +32,7 @@ def cost(lane: Lane, server: Server, seconds: int) -> float:
     done = load(lane, server.port, seconds, "", None)
     assert not done.failures, done.failures
     used = sum(spent - before.get(pid, 0.0) for pid, spent in server.process.cpu_seconds().items())
+    assert used > 0, "the workers are not among the processes that are measured"
     return used / done.requests * 1e6
 
 

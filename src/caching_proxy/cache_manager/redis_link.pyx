@@ -13,8 +13,6 @@ from collections import deque
 
 import hiredis
 
-from libc.stdint cimport int64_t
-
 from caching_proxy.fiber cimport Fiber
 
 cdef enum:

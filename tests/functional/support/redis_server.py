@@ -51,7 +51,6 @@ class RedisServer:
     def kill(self) -> None:
         """End it at once."""
         if self._process is not None:
-            self._process.send_signal(signal.SIGCONT)
             self._process.kill()
             self._process.wait()
             self._process = None

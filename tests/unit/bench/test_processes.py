@@ -17,6 +17,7 @@ FAMILY = """
 import os, signal, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 if os.fork() == 0:
+    {child}
     ballast = b"x" * 50_000_000
     while time.process_time() < 0.2:
         pass
@@ -33,9 +34,10 @@ def wait_for(condition: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-@pytest.fixture
-def family(tmp_path: Path) -> Iterator[tuple[Process, list[int]]]:
-    process = Process([sys.executable, "-c", FAMILY], SERVER_CPU, tmp_path / "log", tmp_path)
+@pytest.fixture(params=["pass", "os.setsid()"], ids=["one session", "two sessions"])
+def family(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Process, list[int]]]:
+    script = FAMILY.replace("{child}", request.param)
+    process = Process([sys.executable, "-c", script], SERVER_CPU, tmp_path / "log", tmp_path)
     wait_for(lambda: process.last_words().startswith("ready"))
     yield process, [int(word) for word in process.last_words().split()[1:]]
     process.end(patience=0)
