@@ -36,14 +36,15 @@ def test_nothing_comes_behind_a_response_that_is_cut_short(
     start_proxy: StartProxy, origin: ScriptedOrigin
 ) -> None:
     """Of the origin's end and the next request, a hit, the proxy hears in one turn of its loop."""
-    cut, closed = threading.Event(), threading.Event()
+    cut, closed, over = threading.Event(), threading.Event(), threading.Event()
 
     def early(exchange: Exchange) -> None:
         exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n" + bytes(100))
         exchange.wait(cut, "the proxy to be stopped")
         exchange.half_close()
         closed.set()
-        exchange.wait_for_close()
+        exchange.wait(over, "the client to be done")
+        exchange.close()
 
     origin.on("/early", early)
     origin.on("/hit", fresh(bytes(400)))
@@ -63,6 +64,7 @@ def test_nothing_comes_behind_a_response_that_is_cut_short(
         with pytest.raises(PeerResetError):
             client.finish(head)
         assert client.stream.total == before
+    over.set()
 
 
 def test_100_is_not_sent_into_a_response(start_proxy: StartProxy, origin: ScriptedOrigin) -> None:
