@@ -1123,8 +1123,10 @@ def test_places_that_do_not_meet(first: str, second: str) -> None:
 
 
 def test_another_interface_may_have_the_port_of_the_admin_api() -> None:
-    read(f"{ORIGIN}[[listeners]]\naddress = '10.0.0.5:3001'\n")
-    read(f"{ORIGIN}host = '10.0.0.5'\nport = 3001\n")
+    (listener,) = read(f"{ORIGIN}[[listeners]]\naddress = '10.0.0.5:3001'\n").listeners
+    assert listener.place == ("10.0.0.5", 3001)
+    settings = read(f"{ORIGIN}host = '10.0.0.5'\nport = 3001\n").settings
+    assert (settings.host, settings.port) == (["10.0.0.5"], settings.admin_port)
 
 
 def test_wrong_listeners_do_not_give_way_to_the_port() -> None:
@@ -1133,7 +1135,9 @@ def test_wrong_listeners_do_not_give_way_to_the_port() -> None:
 
 
 def test_the_port_that_listeners_replace_may_be_the_admin_port() -> None:
-    read(f"{ORIGIN}admin_port = 3000\n[[listeners]]\naddress = ':8080'\n")
+    configuration = read(f"{ORIGIN}admin_port = 3000\n[[listeners]]\naddress = ':8080'\n")
+    assert configuration.settings.admin_port == configuration.settings.port == 3000
+    assert [listener.place for listener in configuration.listeners] == [("", 8080)]
 
 
 @pytest.mark.parametrize("host", ["a..b", "a" * 64, "a b", "a@b", "a/b", "a\x01b"])
@@ -1219,7 +1223,8 @@ def test_dashes_are_understood_in_every_table() -> None:
 
 
 def test_flags_of_a_pattern_may_stand_at_its_beginning() -> None:
-    read(ROUTE + "rewrite = '(?i)^/A'\nrewrite_to = '/b'")
+    route = read(ROUTE + "rewrite = '(?i)^/A'\nrewrite_to = '/b'").routes[0]
+    assert (route.rewrite, route.rewrite_to) == ("(?i)^/A", "/b")
 
 
 @pytest.mark.parametrize("name", ["c", "e"])
