@@ -60,6 +60,11 @@ def test_the_figures_are_the_sums(fleet: ProxyProcess, origin: ScriptedOrigin) -
     assert stats["memory_limit"] == 256 << 20
 
 
+def test_workers_interrupt_nobody_and_their_supervisor_may(fleet: ProxyProcess) -> None:
+    assert os.sched_getscheduler(fleet.process.pid) == os.SCHED_OTHER
+    assert [os.sched_getscheduler(pid) for pid in children(fleet.process.pid)] == [os.SCHED_BATCH] * 2
+
+
 @pytest.mark.parametrize("by", ["method", "control API", "tag"])
 def test_a_purge_reaches_every_worker(fleet: ProxyProcess, origin: ScriptedOrigin, by: str) -> None:
     tagged = {"Cache-Control": "max-age=600", "Cache-Tag": "shop"}
