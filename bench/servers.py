@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TEMPLATES = Path(__file__).with_name("peers")
 DEFAULT_COMMAND = (
     f"{shlex.quote(sys.executable)} app.py start --port {{port}} --admin-port 0 "
-    "--origin http://127.0.0.1:{origin} --memory 1GB"
+    "--origin http://127.0.0.1:{origin} --store memory --memory 1GB"
 )
 START_SECONDS = 20.0
 SETTLE_SECONDS = 0.1  # an origin that nothing reaches for so long is at rest

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from caching_proxy.cache_manager.redis_address import RedisAddress
 from caching_proxy.load_balancer.server_address import ServerAddress, parse_server
-from caching_proxy.references import look_up
+from caching_proxy.references import Hidden, look_up
 
 _SIZE_UNITS = {"": 1, "B": 1, "KB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30, "TB": 1 << 40}
 _SECOND_UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -475,6 +476,28 @@ def _read_secret(value: str) -> str:
     return text
 
 
+def _read_redis_url(value: str) -> str:
+    """An address, or where it stands: `file:PATH`, `env:NAME`; it may have a password in it."""
+    text = look_up(str(value))
+    try:
+        RedisAddress.parse(text)
+    except ValueError as error:
+        raise ValueError(f"this is not the address of a Redis: {error}") from None
+    return text
+
+
+def _show_redis_url(value: str) -> str:
+    return _without_secrets(value) if not isinstance(value, Hidden) else "***"
+
+
+def _read_redis_prefix(value: str) -> str:
+    if not re.fullmatch(r"[!-~]{1,64}", value) or set(value) & set("*?[]^\\{}"):
+        raise ValueError(
+            f"{value!r} is no prefix: use up to 64 visible characters, none of *?[]^{{}} and \\"
+        )
+    return value
+
+
 FOREVER = math.floor(2**31 - 1)  # seconds: the greatest delta-seconds (RFC 9111 1.2.2)
 
 PORT = whole(0, 65535)
@@ -531,6 +554,14 @@ SECRET = Kind(
     show=lambda _: "***",
     secret=True,
 )
+REDIS_URL = Kind(
+    _read_redis_url,
+    "URL",
+    bounds="an address, file:PATH or env:NAME",
+    show=_show_redis_url,
+    secret=True,
+)
+REDIS_PREFIX = Kind(_read_redis_prefix, "TEXT")
 LABEL = Kind(_read_label, "NAME")
 TEXT = Kind(_read_text, "TEXT")
 USER = Kind(_read_user, "USER")

@@ -30,7 +30,7 @@ from caching_proxy.load_balancer.server_address import ServerAddress
 __all__ = ["Declaration", "Settings", "SettingsError"]
 
 KB, MB, GB, TB = 1 << 10, 1 << 20, 1 << 30, 1 << 40
-HOUR, DAY = 3600.0, 86400.0
+MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 SLICE_MIN = 64 * KB  # bytes: a request and an entry a slice should be worth it
 
 LISTENING = "Listening"
@@ -100,6 +100,17 @@ class StoreSettings(_Layered):
         "Secret that requests to the control API have to bring (Authorization: Bearer), health"
         " aside; best as file:PATH or in the environment.",
         environment="CACHING_PROXY_ADMIN_TOKEN",
+    )
+    redis_url: str | None = setting(
+        None,
+        kinds.REDIS_URL,
+        REDIS,
+        "Address of Redis: redis://, rediss:// (TLS) or unix://, with user, password and database"
+        " where it has them; instead of host and port. Best as file:PATH or in the environment.",
+        environment="REDIS_URL",
+    )
+    redis_prefix: str = setting(
+        "cache:", kinds.REDIS_PREFIX, REDIS, "What all keys of stored responses begin with."
     )
     redis_host: str = setting(
         "localhost", kinds.HOST, REDIS, "Host of Redis.", environment="REDIS_HOST"
@@ -551,6 +562,20 @@ class Settings(OriginSettings, RouteSettings, StoreSettings):
 
     memory: int = setting(
         256 * MB, kinds.size(0, 16 * TB), CACHE, "Bound of the memory tier; 0 turns it off."
+    )
+
+    store: str = setting(
+        "auto",
+        kinds.choice("auto", "memory", "redis"),
+        REDIS,
+        "Where responses are stored: auto (Redis besides memory whenever it answers), memory (alone),"
+        " redis (as auto, and not ready without it).",
+    )
+    redis_timeout: float = setting(
+        0.05,
+        kinds.seconds(0.001, MINUTE),
+        REDIS,
+        "Time that a request waits for Redis; then it goes on without.",
     )
 
     uncacheable_ttl: float = setting(

@@ -93,7 +93,8 @@ def started(*words: str, **variables: str) -> Iterator[Started]:
                 process.kill()
 
 
-ANY_PORTS = ("--host", "127.0.0.1", "--port", "0", "--admin-port", "0")
+WITH_REDIS = ("--host", "127.0.0.1", "--port", "0", "--admin-port", "0")
+ANY_PORTS = (*WITH_REDIS, "--store", "memory")
 
 
 @pytest.mark.parametrize("command", [APP, MODULE])
@@ -197,8 +198,6 @@ def test_a_port_in_use_is_one_line_with_the_cure(flag: str, others: tuple[str, s
 @pytest.mark.parametrize(
     ("options", "word"),
     [
-        (("--redis-host", "localhost", "--redis-port", "6379"), "Redis"),
-        (("--use-cluster",), "Redis"),
         (("--load-balance", "--servers", "a:5", "--strategy", "random"), "load balancing"),
         (("--origin-insecure",), "certificate"),
     ],
@@ -208,6 +207,16 @@ def test_what_is_not_so_is_warned_of_in_one_line(options: tuple[str, ...], word:
         status, errors = proxy.end()
     assert status == 0
     assert word in one_line(errors)
+
+
+def test_without_a_redis_there_is_one_warning() -> None:
+    at = ("--redis-host", "127.0.0.1", "--redis-port", NOTHING_LISTENS)
+    with started(*APP, "start", *WITH_REDIS, "--origin", "http://127.0.0.1:9", *at) as proxy:
+        assert proxy.process.stderr is not None
+        warning = proxy.process.stderr.readline()
+        status, errors = proxy.end()
+    assert (status, errors) == (0, "")
+    assert f"127.0.0.1:{NOTHING_LISTENS}: Connection refused" in one_line(warning)
 
 
 def test_wrong_settings_are_one_line_each_and_status_2() -> None:

@@ -21,3 +21,4 @@ cdef class Variants:
 cpdef bytes slice_url(bytes url, int64_t number)
 cpdef bytes whole_url(bytes url)
 cpdef bytes key_digest(bytes url, Variant variant)
+cpdef bytes stored_name(bytes url, Variant variant, tuple selecting)

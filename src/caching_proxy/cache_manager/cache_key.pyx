@@ -17,6 +17,7 @@ from libc.stdint cimport int64_t
 cdef enum:
     MEMO_ENTRIES = 4096       # combinations of field values remembered; then the memo starts anew
     MEMO_SIZE = 1024          # octets of a combination that is remembered
+    KIND_SIZE = 6             # "cache:"
 
 
 # Of what was asked for lately: a response that is never stored needs its key each time.
@@ -98,3 +99,15 @@ cpdef bytes key_digest(bytes url, Variant variant):
         if len(text) <= MEMO_SIZE:
             DIGESTS[text] = digest
     return digest
+
+
+cpdef bytes stored_name(bytes url, Variant variant, tuple selecting):
+    """The name in Redis of a stored response, behind the prefix: 64 hexadecimal digits.
+
+    They are those of its key. What Vary selects besides (`selecting`) makes another name of it.
+    """
+    cdef bytes name = key_digest(url, variant)[KIND_SIZE:]
+    if selecting is None:
+        return name
+    values = [field if value is None else b"%b=%b" % (field, value) for field, value in selecting]
+    return sha256(b"\0".join([name, *values])).hexdigest().encode()

@@ -8,10 +8,14 @@ from caching_proxy.cache_manager.entry cimport Entry
 from caching_proxy.cache_manager.fill cimport Budget
 from caching_proxy.cache_manager.generations cimport Generations
 from caching_proxy.cache_manager.memory_tier cimport MemoryTier
+from caching_proxy.cache_manager.purge_log cimport Stamp
+from caching_proxy.cache_manager.redis_tier cimport Holder, RedisTier
+from caching_proxy.fiber cimport Fiber
 from caching_proxy.http.fields cimport Fields
 
-cdef class CacheManager:
+cdef class CacheManager(Holder):
     cdef readonly MemoryTier memory
+    cdef readonly RedisTier tier      # None: nothing is shared with other processes
     cdef dict variants                # what their keys have besides -> Variants
     cdef readonly Coalescing coalescing
     cdef readonly Budget bodies       # those under way that will be stored
@@ -27,6 +31,12 @@ cdef class CacheManager:
     cdef bint is_current(self, Entry entry, bytes url) except -1
     cdef drop_outdated(self, bytes url)
     cdef int64_t invalidate(self, bytes url) except -1
+    cdef bint stores(self) noexcept
+    cdef Stamp stamp(self, bytes url)
+    cdef store(self, Entry entry, Stamp stamp)
+    cdef drop(self, Entry entry)
+    cdef outdate(self, Entry entry, int64_t now, Stamp stamp)
+    cdef bint is_settled(self, Fiber waiter) except -1
     cdef int64_t purge_indexed(self, list tags, bint soft) except -1
     cdef int64_t remove(self, list entries, bint soft) except -1
     cpdef int64_t purge_url(self, bytes url, bint soft) except -1

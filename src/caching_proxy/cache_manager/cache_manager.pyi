@@ -5,15 +5,18 @@ from caching_proxy.cache_manager.coalescing import Coalescing
 from caching_proxy.cache_manager.fill import Budget
 from caching_proxy.cache_manager.generations import Generations
 from caching_proxy.cache_manager.memory_tier import MemoryTier
+from caching_proxy.cache_manager.redis_tier import Holder, RedisTier
 from caching_proxy.settings import Settings
 
-class CacheManager:
+class CacheManager(Holder):
     memory: MemoryTier
+    tier: RedisTier | None
     coalescing: Coalescing
     bodies: Budget
     generations: Generations | None
     def __init__(self, settings: Settings) -> None: ...
     def keep_variants(self, used: Set[Variants]) -> None: ...
+    def share(self, tier: RedisTier | None) -> None: ...
     def resize(self, settings: Settings) -> None: ...
     def purge_url(self, url: bytes, soft: bool) -> int: ...
     def purge_prefix(self, prefix: bytes, suffix: bytes, soft: bool) -> int: ...

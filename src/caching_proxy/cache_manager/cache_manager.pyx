@@ -3,7 +3,7 @@
 from libc.stdint cimport int64_t
 from libc.time cimport time
 
-from caching_proxy.cache_manager.cache_key cimport whole_url
+from caching_proxy.cache_manager.cache_key cimport stored_name, whole_url
 from caching_proxy.http.fields cimport F_CACHE_GROUPS
 
 from caching_proxy.cache_manager.no_vary_search import canonical_query, parse_no_vary_search
@@ -12,15 +12,17 @@ from caching_proxy.cache_manager.tags import TOO_MANY_TAGS, cache_groups, respon
 
 cdef enum:
     SEARCHES_MAX = 4096       # paths whose No-Vary-Search is remembered; then the oldest go
+    BODIES_MIN = 67108864     # octets of bodies under way, where they are stored and not in memory
 
 # One index holds tags, groups and whose slices there are; a name of one kind is never one of another.
 cdef bytes TAG = b"tag\n"
 cdef bytes GROUP = b"group\n"
 cdef bytes SLICES = b"slices\n"
+cdef bytes ANYWHERE = b""     # in place of a site: a group whatever site it is of
 
 
-cdef class CacheManager:
-    """All stored responses of one process."""
+cdef class CacheManager(Holder):
+    """All stored responses: those of this process, and those that it shares with others in Redis."""
 
     def __init__(self, settings):
         """`settings` are those of settings.Settings."""
@@ -30,10 +32,16 @@ cdef class CacheManager:
         self.bodies = Budget(settings.memory)
         self.searches = {}
 
+    def share(self, RedisTier tier):
+        """Keep what is stored in Redis as well (None: no longer)."""
+        self.tier = tier
+        self.memory.name_all(tier is not None)
+        self.bodies.limit = max(self.memory.limit, BODIES_MIN if tier is not None else 0)
+
     def resize(self, settings):
         """Take over other bounds; what is beyond them goes."""
         self.memory.resize(settings.memory, settings.max_variants)
-        self.bodies.limit = settings.memory
+        self.bodies.limit = max(settings.memory, BODIES_MIN if self.tier is not None else 0)
         self.coalescing.pass_time = int(settings.uncacheable_ttl)
 
     cdef Variants variants_for(self, bytes told):
@@ -87,12 +95,76 @@ cdef class CacheManager:
         groups = cache_groups(response)
         if groups is TOO_MANY_TAGS:
             return groups
-        found = [TAG + tag for tag in tags] + [group_tag(site, group) for group in groups]
+        found = [TAG + tag for tag in tags]
+        for group in groups:
+            found += [group_tag(site, group), group_tag(ANYWHERE, group)]
         if b"\0" in url:
             found.append(SLICES + whole_url(url))
         return tuple(found) if found else None
 
-    # -- purging; what fetches under way bring is outdated then as well
+    # -- both tiers
+
+    cdef bint stores(self) noexcept:
+        """Whether anything is stored anywhere."""
+        return self.memory.limit > 0 or self.tier is not None
+
+    cdef Stamp stamp(self, bytes url):
+        """As of when a response is current that is asked for now; None without Redis."""
+        return None if self.tier is None else self.tier.stamp(url)
+
+    cdef store(self, Entry entry, Stamp stamp):
+        """Store `entry`, which is current as of `stamp`."""
+        self.memory.store(entry)
+        if self.tier is not None:
+            self.tier.deposit(entry, stamp)
+
+    cdef drop(self, Entry entry):
+        """What is stored is not so any more."""
+        self.memory.drop([entry])
+        if self.tier is not None:
+            self.tier.forget(entry)
+
+    cdef outdate(self, Entry entry, int64_t now, Stamp stamp):
+        """What is stored is stale from now on."""
+        self.memory.expire([entry], now)
+        if self.tier is not None:
+            self.tier.deposit(entry, stamp)
+
+    cdef bint is_settled(self, Fiber waiter) except -1:
+        """Whether Redis has heard of all purges, or cannot; `waiter` is woken when that is so."""
+        return self.tier is None or self.tier.is_settled(waiter)
+
+    # -- what others do (Holder)
+
+    cdef take_found(self, Entry entry, int64_t generation):
+        if generation != self.generation_of(entry.url):
+            return
+        entry.generation = generation
+        if self.memory.named(stored_name(entry.url, entry.variant, entry.selecting)) is None:
+            self.memory.store(entry)
+
+    cdef drop_named(self, bytes name):
+        cdef Entry entry = self.memory.named(name)
+        if entry is not None:
+            self.memory.drop([entry])
+
+    cdef int64_t drop_url(self, bytes url, bint soft) except -1:
+        self.coalescing.void_url(url)
+        return self.remove(self.memory.of_url(url) + self.memory.of_tag(SLICES + url), soft)
+
+    cdef int64_t drop_tag(self, bytes tag, bint soft) except -1:
+        self.coalescing.void_tag(tag)
+        return self.remove(self.memory.of_tag(tag), soft)
+
+    cdef int64_t drop_prefix(self, bytes prefix, bytes suffix, bint soft) except -1:
+        self.coalescing.void_prefix(prefix, suffix)
+        return self.remove(self.memory.of_prefix(prefix, suffix), soft)
+
+    cdef int64_t drop_all(self) except -1:
+        self.coalescing.void_prefix(b"", b"")
+        return self.memory.clear()
+
+    # -- purging, for all; what fetches under way bring is outdated then as well
 
     cdef int64_t generation_of(self, bytes url) except? -1:
         """What an entry that is asked for now is to have."""
@@ -118,13 +190,17 @@ cdef class CacheManager:
 
     cpdef int64_t purge_url(self, bytes url, bint soft) except -1:
         """Drop all variants of a URL, or make them stale (`soft`); how many there were."""
-        self.coalescing.void_url(url)
-        return self.remove(self.memory.of_url(url) + self.memory.of_tag(SLICES + url), soft)
+        cdef int64_t number = self.drop_url(url, soft)
+        if self.tier is not None:
+            self.tier.purge("url", url, b"", soft)
+        return number
 
     cpdef int64_t purge_prefix(self, bytes prefix, bytes suffix, bint soft) except -1:
         """The same for every URL that starts and ends like this. The time taken grows with all that is stored."""
-        self.coalescing.void_prefix(prefix, suffix)
-        return self.remove(self.memory.of_prefix(prefix, suffix), soft)
+        cdef int64_t number = self.drop_prefix(prefix, suffix, soft)
+        if self.tier is not None:
+            self.tier.purge("prefix", prefix, suffix, soft)
+        return number
 
     cpdef int64_t purge_tags(self, tags, bint soft) except -1:
         """The same for everything that has one of these tags."""
@@ -136,19 +212,22 @@ cdef class CacheManager:
 
     cpdef int64_t purge_group_anywhere(self, bytes group, bint soft) except -1:
         """The same for the groups of that name of every site."""
-        self.coalescing.void_prefix(b"", b"")
-        return self.purge_indexed(self.memory.tag_names(GROUP, b"\n" + group), soft)
+        return self.purge_indexed([group_tag(ANYWHERE, group)], soft)
 
     cpdef int64_t clear(self) except -1:
         """Drop everything; how many entries there were."""
-        self.coalescing.void_prefix(b"", b"")
-        return self.memory.clear()
+        cdef int64_t number = self.drop_all()
+        if self.tier is not None:
+            self.tier.purge("prefix", b"", b"", False)
+        return number
 
     cdef int64_t purge_indexed(self, list tags, bint soft) except -1:
         cdef set entries = set()
         for tag in tags:
             self.coalescing.void_tag(tag)
             entries.update(self.memory.of_tag(tag))
+            if self.tier is not None:
+                self.tier.purge("tag", tag, b"", soft)
         return self.remove(list(entries), soft)
 
     cdef int64_t remove(self, list entries, bint soft) except -1:

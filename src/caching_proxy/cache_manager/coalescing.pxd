@@ -3,23 +3,28 @@
 from libc.stdint cimport int64_t
 
 from caching_proxy.cache_manager.fill cimport Reader
+from caching_proxy.cache_manager.purge_log cimport Stamp
 
 cdef class Flight(Reader):
     # A fetch that will store what it brings.
     cdef bytes url
     cdef bytes sharing                # the key by which others join; None where they may not
     cdef tuple tags                   # of what it brings
+    cdef Stamp stamp                  # as of when that is current, for Redis
     cdef bint opened                  # its head is there and judged
     cdef bint void                    # what it brings is outdated already: not to be stored
 
 cdef class Coalescing:
-    cdef set flights
+    cdef dict flights                 # URL -> those under way
     cdef dict leaders                 # key -> Flight
     cdef dict passes                  # hash of a key -> until when it is not shared (seconds since 1970), and why
     cdef public int64_t pass_time   # seconds
 
     cdef begin(self, Flight flight, bint leads)
     cdef end(self, Flight flight)
+    cdef land(self, Flight flight)
+    cdef rename(self, Flight flight, bytes url)
+    cdef list all_flights(self)
     cdef close(self, Flight flight)
     cdef Flight leader(self, bytes key)
     cdef bint is_pass(self, bytes key, int64_t now) except -1

@@ -20,21 +20,38 @@ cdef class Coalescing:
     """The fetches under way, those that others may join, and the keys that nobody shares."""
 
     def __init__(self, int64_t pass_time):
-        self.flights = set()
+        self.flights = {}
         self.leaders = {}
         self.passes = {}
         self.pass_time = pass_time
 
     cdef begin(self, Flight flight, bint leads):
         """A fetch sets out; it `leads` those to come with the same `sharing` key, unless another does."""
-        self.flights.add(flight)
+        self.flights.setdefault(whole_url(flight.url), set()).add(flight)
         if leads:
             self.leaders.setdefault(flight.sharing, flight)
 
     cdef end(self, Flight flight):
         """A fetch is over."""
-        self.flights.discard(flight)
+        self.land(flight)
         self.close(flight)
+
+    cdef land(self, Flight flight):
+        cdef bytes url = whole_url(flight.url)
+        cdef set flights = self.flights.get(url)
+        if flights is not None:
+            flights.discard(flight)
+            if not flights:
+                del self.flights[url]
+
+    cdef rename(self, Flight flight, bytes url):
+        """What a fetch brings has another URL than was thought."""
+        self.land(flight)
+        flight.url = url
+        self.flights.setdefault(whole_url(url), set()).add(flight)
+
+    cdef list all_flights(self):
+        return [flight for flights in self.flights.values() for flight in flights]
 
     cdef close(self, Flight flight):
         """Nobody may join this fetch any more."""
@@ -76,21 +93,20 @@ cdef class Coalescing:
     cdef void_url(self, bytes url):
         """What comes for this URL is outdated."""
         cdef Flight flight
-        for flight in self.flights:
-            if whole_url(flight.url) == url:
-                self.discredit(flight)
+        for flight in self.flights.get(url, ()):
+            self.discredit(flight)
 
     cdef void_prefix(self, bytes prefix, bytes suffix):
         """The same for every URL that starts and ends like this."""
         cdef Flight flight
-        for flight in self.flights:
+        for flight in self.all_flights():
             if flight.url.startswith(prefix) and whole_url(flight.url).endswith(suffix):
                 self.discredit(flight)
 
     cdef void_tag(self, bytes tag):
         """The same for what has this tag, and for what may yet turn out to have it."""
         cdef Flight flight
-        for flight in self.flights:
+        for flight in self.all_flights():
             if not flight.opened or (flight.tags is not None and tag in flight.tags):
                 self.discredit(flight)
 

@@ -13,6 +13,7 @@ from libc.string cimport memchr, memcmp, memcpy
 
 from caching_proxy.cache_manager.cache_key cimport Variant
 from caching_proxy.cache_manager.entry cimport Entry
+from caching_proxy.cache_manager.purge_log cimport Stamp
 from caching_proxy.http.grammar cimport TOKEN, VALUE, equals_lower
 from caching_proxy.http.wire cimport Wire
 
@@ -27,9 +28,11 @@ cdef enum:
     PARTIAL = 32
     FLAGS = 63
     ITEMS_MAX = 65535         # tags, parts, or what Vary adds
+    NAMES_MAX = 256           # fields that select
 
 cdef int64_t LARGEST = <int64_t>1 << 53       # seconds or octets: whole as a double too
 cdef uint32_t NONE = 0xFFFFFFFF       # in place of the size of a text that is not there
+cdef bytes NAMES = b"\xc5\xca\x01Vary\n"     # with a version of its own
 cdef bytes KEY_LINE = b"X-Cache: HIT\r\nX-Cache-Key: "
 cdef bytes AGE = b"\r\nAge: "
 
@@ -49,7 +52,9 @@ cdef packed struct Fixed:
     int64_t date
     int64_t born
     int64_t fresh_until
-    int64_t generation
+    int64_t number            # of the URL's generation
+    int64_t sequence          # of the last purge that was known
+    int64_t nonce             # that the chunks of the body begin with
 
 cdef struct Cursor:
     const char* at
@@ -67,11 +72,13 @@ cdef class Decoded:
 # -- to octets
 
 
-cpdef bytes encode(Entry entry, tuple generations=None, bytes compressed=None, uint32_t chunks=0):
+cpdef bytes encode(Entry entry, Stamp stamp, tuple generations=None, bytes compressed=None, uint32_t chunks=0,
+                   int64_t nonce=0):
     """The octets of an entry.
 
-    `generations` are those of its tags; `compressed` stands for its body; with `chunks` that lies elsewhere. None for
-    an entry that has more parts or tags than the layout counts.
+    `stamp` says as of when it is current, `generations` are those of its tags; `compressed` stands for its body; with
+    `chunks` that lies elsewhere, in as many pieces that begin with `nonce`. None for an entry that has more parts or
+    tags than the layout counts.
     """
     cdef Fixed fixed
     cdef tuple pair
@@ -92,7 +99,9 @@ cpdef bytes encode(Entry entry, tuple generations=None, bytes compressed=None, u
     fixed.date = entry.date
     fixed.born = entry.born
     fixed.fresh_until = entry.fresh_until
-    fixed.generation = entry.generation
+    fixed.number = stamp.number
+    fixed.sequence = stamp.sequence
+    fixed.nonce = nonce
     WIRE.begin()
     WIRE.put(<const char*>&fixed, sizeof(fixed))
     for text in (entry.url, entry.variant.text, entry.etag, entry.last_modified, entry.head):
@@ -143,7 +152,9 @@ cpdef Decoded decode(bytes data, bytes url, Variant variant, bytes key):
     entry = Entry.__new__(Entry)
     decoded = Decoded.__new__(Decoded)
     decoded.entry = entry
+    decoded.stamp = Stamp(fixed.number, fixed.sequence)
     decoded.chunks = fixed.chunks
+    decoded.nonce = fixed.nonce
     decoded.compressed = fixed.flags & COMPRESSED != 0
     entry.url = url
     entry.variant = variant
@@ -153,7 +164,6 @@ cpdef Decoded decode(bytes data, bytes url, Variant variant, bytes key):
     entry.date = fixed.date
     entry.born = fixed.born
     entry.fresh_until = fixed.fresh_until
-    entry.generation = fixed.generation
     entry.stale_while_revalidate = fixed.stale_while_revalidate
     entry.stale_if_error = fixed.stale_if_error
     entry.must_revalidate = fixed.flags & MUST_REVALIDATE != 0
@@ -283,6 +293,22 @@ cdef bint is_consistent(Decoded decoded, Fixed* fixed) noexcept:
 
 cdef bint is_time(int64_t seconds) noexcept:
     return -LARGEST <= seconds <= LARGEST
+
+
+# -- which fields select
+
+cpdef bytes encode_names(tuple selecting):
+    """What stands under the key of a URL and variant whose responses Vary tells apart: the fields that do."""
+    return NAMES + b"\n".join([name for name, _ in selecting])
+
+
+cpdef tuple vary_names(bytes data):
+    """The fields that select, where it is these that were stored; None where it is anything else."""
+    cdef list names
+    if not data.startswith(NAMES):
+        return None
+    names = data[PyBytes_GET_SIZE(NAMES):].split(b"\n")
+    return tuple(names) if len(names) <= NAMES_MAX else None
 
 
 # -- the head

@@ -29,6 +29,7 @@ cdef class Queue:
 @cython.final
 cdef class MemoryTier:
     cdef dict urls                    # URL -> the latest entry of its chain of variants
+    cdef dict names                   # half the digits of a name in Redis -> entry; None without Redis
     cdef dict tags                    # tag -> the entries that have it
     cdef Queue small
     cdef Queue main
@@ -45,7 +46,6 @@ cdef class MemoryTier:
     cdef list of_url(self, bytes url)
     cdef list of_prefix(self, bytes prefix, bytes suffix)
     cdef list of_tag(self, bytes tag)
-    cdef list tag_names(self, bytes prefix, bytes suffix)
     cpdef store(self, Entry entry)
     cpdef int64_t discard_url(self, bytes url) except -1
     cdef int64_t drop(self, list entries) except -1
@@ -59,6 +59,9 @@ cdef class MemoryTier:
     cdef link(self, Entry entry)
     cdef bound_variants(self, bytes url)
     cdef unlink(self, Entry entry)
+    cdef unlink_name(self, Entry entry)
+    cdef name_all(self, bint wanted)
+    cdef Entry named(self, bytes name)
     cdef unlink_tags(self, Entry entry)
     cdef bint evict(self) except -1
     cdef bint evict_small(self) except -1

@@ -9,7 +9,7 @@ cimport cython
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 
-from caching_proxy.cache_manager.cache_key cimport Variant, whole_url
+from caching_proxy.cache_manager.cache_key cimport Variant, stored_name, whole_url
 from caching_proxy.cache_manager.entry cimport FREQUENCY_MAX, Entry
 from caching_proxy.http.fields cimport Fields
 
@@ -156,10 +156,6 @@ cdef class MemoryTier:
         """Everything that has this tag."""
         return list(self.tags.get(tag, ()))
 
-    cdef list tag_names(self, bytes prefix, bytes suffix):
-        """The tags in use that start and end like this."""
-        return [tag for tag in self.tags if tag.startswith(prefix) and tag.endswith(suffix)]
-
     cpdef touch(self, Entry entry):
         """Count a hit."""
         if entry.frequency < FREQUENCY_MAX:
@@ -186,6 +182,8 @@ cdef class MemoryTier:
             entry.in_main = self.ghosts.recall(digest_of(entry))
         self.bound_variants(entry.url)
         self.link(entry)
+        if self.names is not None:
+            self.names[short_name(stored_name(entry.url, entry.variant, entry.selecting))] = entry
         (self.main if entry.in_main else self.small).push(entry)
         entry.linked = True
         if entry.tags is not None:
@@ -263,6 +261,25 @@ cdef class MemoryTier:
         self.entries -= 1
         if entry.tags is not None:
             self.unlink_tags(entry)
+        if self.names is not None:
+            self.unlink_name(entry)
+
+    cdef unlink_name(self, Entry entry):
+        name = short_name(stored_name(entry.url, entry.variant, entry.selecting))
+        if self.names.get(name) is entry:
+            del self.names[name]
+
+    cdef name_all(self, bint wanted):
+        """Have entries found by their names in Redis as well, from now on, or no longer."""
+        if not wanted:
+            self.names = None
+        elif self.names is None:
+            self.clear()
+            self.names = {}
+
+    cdef Entry named(self, bytes name):
+        """The entry of this name in Redis, or None."""
+        return self.names.get(short_name(name)) if self.names is not None else None
 
     cdef unlink_tags(self, Entry entry):
         cdef set tagged
@@ -337,6 +354,11 @@ cdef class MemoryTier:
         self.unlink(entry)
         self.evictions += 1
         return True
+
+
+cdef object short_name(bytes name):
+    """A number that a name in Redis begins with: enough to tell it from all others, in less memory."""
+    return int(name[:16], 16)
 
 
 cdef uint64_t digest_of(Entry entry) except? 0:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from dataclasses import dataclass, field
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+FORM = "write redis://HOST:PORT/DATABASE, rediss://... for TLS, or unix:///path/to.sock?db=N"
 
 
 @dataclass(frozen=True)
@@ -16,7 +20,42 @@ class RedisAddress:
     user: str | None = None
     password: str | None = field(default=None, repr=False)
     database: int = 0
-    tls: ssl.SSLContext | None = field(default=None, repr=False)
+    tls: ssl.SSLContext | None = field(default=None, repr=False, compare=False)
+
+    @staticmethod
+    def parse(url: str) -> RedisAddress:
+        """An address as FORM has it, with `USER:PASSWORD@` before the host where Redis wants it.
+
+        Raises ValueError("cause: cure"), which never tells the password.
+        """
+        parts = urlsplit(url)
+        if parts.scheme not in ("redis", "rediss", "unix"):
+            raise ValueError(f"it begins with none of redis://, rediss:// and unix://: {FORM}")
+        queries = dict(parse_qsl(parts.query, keep_blank_values=True))
+        database = queries.pop("db", None)
+        if parts.scheme != "unix" and parts.path.strip("/"):
+            database = parts.path.strip("/")
+        if queries or parts.fragment:
+            raise ValueError(f"it has more behind it than a database: {FORM}")
+        if database is not None and not re.fullmatch("[0-9]{1,5}", database, re.ASCII):
+            raise ValueError(f"its database is not a number: {FORM}")
+        try:
+            host, port = parts.hostname, parts.port
+        except ValueError:
+            raise ValueError(f"its port is not one of 1 to 65535: {FORM}") from None
+        common = {
+            "user": unquote(parts.username) if parts.username else None,
+            "password": unquote(parts.password) if parts.password is not None else None,
+            "database": int(database or 0),
+        }
+        if parts.scheme == "unix":
+            if not parts.path.startswith("/") or host or port:
+                raise ValueError(f"it has no absolute path: {FORM}")
+            return RedisAddress(path=unquote(parts.path), **common)  # type: ignore[arg-type]
+        if not host or port == 0:
+            raise ValueError(f"it has no host, or port 0: {FORM}")
+        tls = ssl.create_default_context() if parts.scheme == "rediss" else None
+        return RedisAddress(host, port or 6379, tls=tls, **common)  # type: ignore[arg-type]
 
     def __str__(self) -> str:
         """For people; without secrets."""

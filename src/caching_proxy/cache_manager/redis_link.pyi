@@ -1,4 +1,4 @@
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from caching_proxy.cache_manager.redis_address import RedisAddress
@@ -12,7 +12,7 @@ class Call:
     error: Exception | None
     over: bool
 
-class RedisLink:
+class Redis:
     address: RedisAddress
     state: str
     why: str
@@ -24,7 +24,8 @@ class RedisLink:
         address: RedisAddress,
         timeout: float,
         pushed: Callable[[list[Any]], None] | None = None,
-        changed: Callable[[RedisLink], None] | None = None,
+        changed: Callable[[Redis], None] | None = None,
+        greeting: Iterable[tuple[Word, ...]] = (),
     ) -> None: ...
     def open(self) -> None: ...
     def close(self) -> None: ...
@@ -32,3 +33,5 @@ class RedisLink:
         self, words: tuple[Word, ...], callback: Callable[[Call], None] | None = None
     ) -> Call: ...
     def ask(self, *words: Word) -> Awaitable[Any]: ...
+
+class RedisLink(Redis): ...

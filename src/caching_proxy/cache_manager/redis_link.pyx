@@ -30,11 +30,52 @@ class RedisDown(Exception):
     """Redis does not answer, or not in time: one line says why."""
 
 
+cdef class Redis:
+    """What commands go to, be it one node or a cluster."""
+
+    cpdef Call call(self, tuple words, callback=None):
+        """Ask; `callback` is called with the Call when it is over, which may be at once."""
+        cdef Call call = Call.__new__(Call)
+        call.callback = callback
+        self.put(call, words, self.timeout)
+        return call
+
+    cdef Call call_for(self, Fiber asker, tuple words, double seconds):
+        """Ask for a fiber, which is woken when the call is over, unless it is that at once."""
+        cdef Call call = Call.__new__(Call)
+        self.put(call, words, seconds)
+        call.asker = None if call.over else asker
+        return call
+
+    cdef put(self, Call call, tuple words, double seconds):
+        """Ask, for at most so many seconds."""
+        raise NotImplementedError
+
+    cdef int64_t backlog(self) except -1:
+        """Octets that wait to be written."""
+        raise NotImplementedError
+
+    def ask(self, *words):
+        """The reply, as a future. RedisDown, or hiredis.ReplyError with what Redis says."""
+        future = asyncio.get_running_loop().create_future()
+
+        def over(Call call):
+            if future.done():
+                return
+            if call.error is not None:
+                future.set_exception(call.error)
+            else:
+                future.set_result(call.reply)
+
+        self.call(words, over)
+        return future
+
+
 cdef class Call:
     """One command: over with a reply, with an error, or at its deadline."""
 
     cdef end(self, object reply, object error):
-        if self.over:
+        if self.over or (error is not None and self.redirect is not None and self.redirect(self, error)):
             return
         self.over = True
         self.reply = reply
@@ -76,11 +117,15 @@ cdef class Stream:
         """See pause_writing."""
 
 
-cdef class RedisLink:
+cdef class RedisLink(Redis):
     """A connection that makes itself anew."""
 
-    def __init__(self, address, double timeout, pushed=None, changed=None):
-        """`timeout`: seconds that a call may take. `pushed` takes what comes unasked, `changed` this link."""
+    def __init__(self, address, double timeout, pushed=None, changed=None, greeting=()):
+        """`timeout`: seconds that a call may take. `pushed` takes what comes unasked, `changed` this link.
+
+        `greeting` are commands that a connection begins with besides those of its address.
+        """
+        self.greeting = tuple(greeting)
         self.address = address
         self.timeout = timeout
         self.pushed = pushed
@@ -93,50 +138,27 @@ cdef class RedisLink:
 
     # -- calls
 
-    cpdef Call call(self, tuple words, callback=None):
-        """Ask; `callback` is called with the Call when it is over, which may be at once."""
-        cdef Call call = Call.__new__(Call)
-        call.callback = callback
-        return self.put(call, words, self.timeout)
-
-    cdef Call call_for(self, Fiber asker, tuple words):
-        """Ask for a fiber, which is woken when the call is over, unless it is that at once."""
-        cdef Call call = Call.__new__(Call)
-        self.put(call, words, self.timeout)
-        call.asker = None if call.over else asker
-        return call
-
-    def ask(self, *words):
-        """The reply, as a future. RedisDown, or hiredis.ReplyError with what Redis says."""
-        future = asyncio.get_running_loop().create_future()
-
-        def over(Call call):
-            if future.done():
-                return
-            if call.error is not None:
-                future.set_exception(call.error)
-            else:
-                future.set_result(call.reply)
-
-        self.call(words, over)
-        return future
-
-    cdef Call put(self, Call call, tuple words, double seconds):
+    cdef put(self, Call call, tuple words, double seconds):
         if self.state != "ready":
             call.end(None, RedisDown(f"{self.address}: {self.why}"))
-            return call
+            return
         if len(self.waiting) >= WAITING_MAX:
             call.end(None, RedisDown(f"{self.address}: {WAITING_MAX} calls wait already"))
-            return call
+            return
         self.calls += 1
         self.send(words, call, seconds)
-        return call
+
+    cdef int64_t backlog(self) except -1:
+        """Octets that wait to be written."""
+        return self.out_size + (0 if self.stream is None else self.stream.transport.get_write_buffer_size())
 
     def send(self, tuple words, Call call, double seconds):
         call.deadline = self.loop.time() + seconds
         if not self.out:
             self.loop.call_soon(self.flush)
-        self.out.append(hiredis.pack_command(words))
+        packed = hiredis.pack_command(words)
+        self.out.append(packed)
+        self.out_size += len(packed)
         self.waiting.append(call)
         if self.overdue is None or call.deadline < self.overdue_at:
             self.watch(call)
@@ -145,7 +167,11 @@ cdef class RedisLink:
         """Write what was asked for in this turn of the loop."""
         if self.stream is not None and self.out:
             self.stream.write(b"".join(self.out))
+        self.clear_out()
+
+    cdef clear_out(self):
         self.out.clear()
+        self.out_size = 0
 
     # -- deadlines
 
@@ -252,7 +278,7 @@ cdef class RedisLink:
             name = address.host if address.tls is not None else None
             await self.loop.create_connection(
                 lambda: stream, address.host, address.port, ssl=address.tls, server_hostname=name)
-        for words in address.greeting(NAME):
+        for words in (*address.greeting(NAME), *self.greeting):
             await self.greet(words)
 
     def greet(self, tuple words):
@@ -284,7 +310,7 @@ cdef class RedisLink:
         if self.state == "closed" or self.state == "waiting":
             return
         self.stream = None
-        self.out.clear()
+        self.clear_out()
         if stream is not None and stream.transport is not None:
             stream.transport.abort()
         for timer in (self.due, self.overdue):

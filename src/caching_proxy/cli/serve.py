@@ -317,10 +317,7 @@ def banner(
 def warnings(configuration: Configuration) -> list[str]:
     """One line for everything that was asked for and is not so, or is risky."""
     settings = configuration.settings
-    given = settings.model_fields_set
     lines = configuration.warnings()
-    if given & {"redis_host", "redis_port", "use_cluster"}:
-        lines.append("Redis is not used by this version: responses are kept in memory alone")
     balanced = {"load_balance", "servers", "strategy"}
     if any(origin.model_fields_set & balanced for origin in configuration.origins.values()):
         lines.append("load balancing is not in this version: the origin answers every request")

@@ -5,6 +5,7 @@ from libc.stdint cimport int64_t
 from caching_proxy.cache_manager.cache_key cimport Variant
 from caching_proxy.cache_manager.entry cimport Entry
 from caching_proxy.cache_manager.fill cimport Fill, Reader, Source
+from caching_proxy.cache_manager.redis_tier cimport Lookup
 from caching_proxy.http.head cimport RequestHead
 from caching_proxy.proxy_server.fetch cimport Fetch
 from caching_proxy.proxy_server.route cimport Route
@@ -44,6 +45,7 @@ cdef class Exchange(Reader):
     cdef Entry entry                  # the response that it selects, or None
     cdef Entry partial                # ... of which not all that is asked for is there
     cdef object verdict               # rfc9111.Reuse
+    cdef Lookup lookup                # where Redis was asked for it
     cdef bint varies                  # ... and other responses for its URL are stored
     # a purge
     cdef bint answered                # it is done, or could not be

@@ -10,6 +10,7 @@ from libc.stdint cimport int64_t, uint64_t
 from libc.time cimport time
 
 from caching_proxy.cache_manager.cache_key cimport whole_url
+from caching_proxy.cache_manager.purge_log cimport Stamp
 from caching_proxy.http.fields cimport (
     F_CONTENT_RANGE, F_ETAG, F_IF_MODIFIED_SINCE, F_IF_NONE_MATCH, F_IF_RANGE, F_NO_VARY_SEARCH, F_RANGE, F_VARY,
     Fields, bit,
@@ -77,6 +78,7 @@ cdef class Fetch(Receiver):
         """Bring the response; what went wrong is in `error`."""
         if self.stores:
             self.generation = self.service.cache.generation_of(self.url)
+            self.stamp = self.service.cache.stamp(self.url)
             self.service.cache.coalescing.begin(self, self.leads())
         try:
             await self.exchange()
@@ -244,7 +246,7 @@ cdef class Fetch(Receiver):
         if self.connection.receiver is self:
             self.connection.abort()
         if self.partial is not None:
-            self.service.cache.memory.drop([self.partial])
+            self.service.cache.drop(self.partial)
         self.connection = None
         self.head = None
         self.ended = False
@@ -317,8 +319,11 @@ cdef class Fetch(Receiver):
             return
         if self.generation != self.service.cache.generation_of(self.url):
             self.void = True
-        self.url = self.route.learn_search(self.target, self.host, self.scheme,
-                                           self.head.fields.joined(F_NO_VARY_SEARCH))
+        url = self.route.learn_search(self.target, self.host, self.scheme,
+                                      self.head.fields.joined(F_NO_VARY_SEARCH))
+        if url != self.url:
+            self.service.cache.coalescing.rename(self, url)
+            self.stamp = Stamp(0, 0)                    # it is not known what was purged meanwhile
         self.generation = self.service.cache.generation_of(self.url)
 
     cdef judge_tags(self):
@@ -391,7 +396,7 @@ cdef class Fetch(Receiver):
         if self.suffix is not None:
             self.fill.add([self.suffix])
         if self.completing and self.fill.size != self.partial.length:
-            self.service.cache.memory.drop([self.partial])
+            self.service.cache.drop(self.partial)
             raise OriginFailed(problems.ORIGIN_MALFORMED, "a part has another size than it says")
         if self.fill.keep and not self.void:
             self.store()
@@ -426,7 +431,7 @@ cdef class Fetch(Receiver):
         """What the request selected is outdated (RFC 9111 4.3.3)."""
         cdef Entry held = self.service.cache.memory.select(self.url, self.variant, self.request.fields)
         if held is not None:
-            self.service.cache.memory.drop([held])
+            self.service.cache.drop(held)
 
     cdef store(self):
         cdef bytes body
@@ -437,9 +442,9 @@ cdef class Fetch(Receiver):
         self.stored = True
         if self.service.cache.memory.holds(self.url):
             self.replace_selected()
-        self.service.cache.memory.store(self.entry(
+        self.service.cache.store(self.entry(
             self.head_for_all(), self.variant, self.selecting, body, None, PyBytes_GET_SIZE(body), self.storable,
-            self.tags))
+            self.tags), self.stamp)
 
     cdef store_part(self):
         """Store a part, with what is stored of the same representation already (RFC 9111 3.3, 3.4)."""
@@ -460,9 +465,9 @@ cdef class Fetch(Receiver):
             return
         self.stored = True
         body = whole(parts, told.length)
-        self.service.cache.memory.store(self.entry(
+        self.service.cache.store(self.entry(
             head, self.variant, self.selecting, body, None if body is not None else parts, told.length,
-            self.storable, self.tags))
+            self.storable, self.tags), self.stamp)
 
     cdef Entry as_slice(self, bint follower):
         """The slice that comes, to tell who asked (or a `follower`) of it and nothing more; None: it is no slice."""

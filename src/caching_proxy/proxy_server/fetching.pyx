@@ -104,7 +104,7 @@ cdef Fetch new_fetch(Exchange x, bytes url, bytes sharing):
     cdef Fetch fetch = Fetch.of(x.service, x.route, x.request, x.target, x.host, forwarding(x), x.variant, x.body)
     if x.variant is not None:
         x.key = key_digest(x.url, x.variant)
-        if x.verdict is not PASS and x.service.cache.memory.limit:
+        if x.verdict is not PASS and x.service.cache.stores():
             fetch.stores = True
             fetch.sharing = sharing
             fetch.url = url

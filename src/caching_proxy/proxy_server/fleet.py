@@ -80,11 +80,11 @@ class Alone:
 
     async def clear(self) -> Receipt:
         """Drop every stored response."""
-        return Receipt(self._server.clear())
+        return Receipt(await self._server.clear())
 
     async def purge(self, selection: Mapping[str, Any]) -> Receipt:
         """Drop what is selected, or make it stale."""
-        return Receipt(self._server.purge(**selection))
+        return Receipt(await self._server.purge(**selection))
 
     async def explain(
         self, method: str, url: str, fields: Sequence[Sequence[str]], content: bytes

@@ -13,4 +13,6 @@ cdef end_content(Exchange x)
 cdef bytes content_key(Exchange x, bytes content)
 cdef find_key(Exchange x)
 cdef find_stored(Exchange x)
+cdef bint ask_redis(Exchange x) except -1
+cdef bint ask_again(Exchange x) except -1
 cdef object judged(Entry entry, object wanted)

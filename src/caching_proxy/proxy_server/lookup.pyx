@@ -6,17 +6,19 @@ from libc.stdint cimport uint64_t
 from libc.time cimport time
 
 from caching_proxy.cache_manager.cache_key cimport Variant
+from caching_proxy.cache_manager.cache_manager cimport CacheManager
 from caching_proxy.http.fields cimport (
     F_ACCEPT, F_ACCEPT_ENCODING, F_ACCEPT_LANGUAGE, F_CACHE_CONTROL, F_CONTENT_ENCODING, F_CONTENT_LANGUAGE,
     F_CONTENT_TYPE, F_IF_MATCH, F_IF_MODIFIED_SINCE, F_IF_NONE_MATCH, F_IF_UNMODIFIED_SINCE, F_PRAGMA, F_VARY,
     F_X_HTTP_METHOD, F_X_HTTP_METHOD_OVERRIDE, F_X_METHOD_OVERRIDE, Fields, bit,
 )
+from caching_proxy.proxy_server.fetching cimport sharing_key
 from caching_proxy.proxy_server.heads cimport stored_head
 from caching_proxy.proxy_server.responding cimport part_answers
 
 from caching_proxy.cache_manager.rfc9111.directives import NO_DIRECTIVES, request_directives
 from caching_proxy.cache_manager.rfc9111.reuse import Reuse, judge_miss, judge_reuse
-from caching_proxy.cache_manager.rfc9111.vary import choose_by_language
+from caching_proxy.cache_manager.rfc9111.vary import choose_by_language, selecting_values
 from caching_proxy.http.forwarding import told_scheme
 
 cdef object FRESH = Reuse.FRESH
@@ -105,6 +107,8 @@ cdef find_stored(Exchange x):
         x.wanted = request_directives(fields)
     x.service.cache.drop_outdated(x.url)
     entry = x.service.cache.memory.select(x.url, x.variant, fields)
+    if entry is None and x.lookup is not None:
+        entry = found_in_redis(x)
     if entry is None and x.variant.accept_language is not None:
         entry = chosen_by_language(x)
     if entry is not None:
@@ -116,6 +120,43 @@ cdef find_stored(Exchange x):
             x.partial = entry
     x.verdict = MISS if x.wanted is NO_DIRECTIVES else judge_miss(x.wanted)
     x.varies = x.service.cache.memory.holds(x.url)
+
+
+# -- Redis
+
+
+cdef bint ask_redis(Exchange x) except -1:
+    """Ask Redis for what memory has not; whether there is something to wait for (x.lookup)."""
+    cdef CacheManager cache = x.service.cache
+    cdef bytes sharing
+    if cache.tier is None or x.variant is None or x.verdict is PASS:
+        return False
+    if x.entry is not None and (x.verdict is FRESH or cache.tier.stamp(x.url).is_known()):
+        return False
+    sharing = sharing_key(x)
+    if sharing is not None and (cache.coalescing.leader(sharing) is not None
+                                or cache.coalescing.is_pass(sharing, time(NULL))):
+        return False
+    x.lookup = cache.tier.look_up(x, x.url, x.variant, x.request.fields, cache.generation_of(x.url))
+    return x.lookup is not None
+
+
+cdef bint ask_again(Exchange x) except -1:
+    """Ask once more where another's search has shown that Vary tells the two requests apart."""
+    if x.entry is not None or not x.lookup.varies or x.lookup.request is x.request.fields:
+        return False
+    x.lookup = x.service.cache.tier.look_up(x, x.url, x.variant, x.request.fields,
+                                            x.service.cache.generation_of(x.url))
+    return x.lookup is not None
+
+
+cdef Entry found_in_redis(Exchange x):
+    """What was found there, where this request selects it (RFC 9111 4.1): memory may not have it."""
+    cdef Entry entry = x.lookup.entry
+    if entry is None or entry.selecting is None:
+        return entry
+    names = tuple([name for name, _ in entry.selecting])
+    return entry if selecting_values(names, x.request.fields) == entry.selecting else None
 
 
 cdef object judged(Entry entry, object wanted):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from caching_proxy.cache_manager.generations import Generations
+from caching_proxy.cache_manager.redis_address import RedisAddress
 from caching_proxy.configuration import DEFAULT, Configuration
 from caching_proxy.http.problems import RequestRefused
 from caching_proxy.http.target import split_absolute
@@ -70,6 +71,7 @@ class ProxyServer:
         self._servers: dict[int, asyncio.Server] = {}  # by inode
         self._sweeping: asyncio.TimerHandle | None = None
         self._log: AccessLog | None = None
+        self._shared: tuple[Any, ...] | None = None  # how Redis is reached
         self.generations: Generations | None = None
         """What all workers share; None: this process serves alone."""
         self.relay: Relay | None = None
@@ -109,6 +111,7 @@ class ProxyServer:
         authorities |= {upstream.origin.authority for upstream in plan.upstreams.values()}
         self._service.take_over(settings, plan.router, authorities, _client_limit(settings))
         http1.judge_trust(self._service)
+        self._share(settings)
         self._upstreams = list(plan.upstreams.values())
         self._service.set_access_log(plan.log)
         if self._log is not None:
@@ -116,6 +119,19 @@ class ProxyServer:
         self._log = plan.log
         if self._sweeping is None:
             self._sweep()
+
+    def _share(self, settings: Settings) -> None:
+        """Keep what is stored in Redis, as the settings have it; nothing changes where they have not."""
+        assert self._service is not None
+        shared = (
+            None
+            if settings.store == "memory"
+            else (settings.redis_url, settings.redis_host, settings.redis_port, settings.use_cluster)
+            + (settings.redis_prefix, settings.redis_timeout, settings.stale_if_error)
+        )
+        if shared != self._shared:
+            self._shared = shared
+            self._service.share(None if shared is None else _redis_address(settings), settings)
 
     def discard(self, plan: Plan) -> None:
         """Let go of what was made for a plan that is not carried out."""
@@ -180,6 +196,8 @@ class ProxyServer:
             self._sweeping.cancel()
         assert self._service is not None
         http1.end(self._service)
+        if self._service.cache.tier is not None:
+            self._service.share(None, None)
         if self._log is not None:
             self._log.close()
 
@@ -197,9 +215,11 @@ class ProxyServer:
         """All counters by name; sizes in bytes."""
         return self._running.stats()
 
-    def clear(self) -> int:
-        """Drop every stored response; how many there were."""
-        return self._running.clear()
+    async def clear(self) -> int:
+        """Drop every stored response; how many there were here."""
+        number = self._running.clear()
+        await self._running.settled()
+        return number
 
     def explain(
         self, method: str, url: str, fields: Sequence[Sequence[str]], content: bytes
@@ -224,7 +244,7 @@ class ProxyServer:
         except RequestRefused as refused:
             raise ValueError(f"no proxy takes this request: {refused.problem.detail}") from None
 
-    def purge(
+    async def purge(
         self,
         *,
         url: str | None = None,
@@ -238,14 +258,22 @@ class ProxyServer:
 
         `url` and `prefix` are a path with its query, or an absolute URL.
         """
-        return self._running.purge(
+        number = self._running.purge(
             url=url, prefix=prefix, tags=tags, group=group, site=site, soft=soft
         )
+        await self._running.settled()
+        return number
 
     @property
     def _running(self) -> Service:
         assert self._service is not None, "nothing is prepared yet"
         return self._service
+
+
+def _redis_address(settings: Settings) -> RedisAddress:
+    if settings.redis_url is not None:
+        return RedisAddress.parse(settings.redis_url)
+    return RedisAddress(settings.redis_host, settings.redis_port)
 
 
 def _open_log(settings: Settings) -> AccessLog | None:

@@ -60,7 +60,7 @@ cdef renew_by_head(Fetch fetch):
         fresh = said_to_all(fetch, entry, entry.variant)
         renew(fetch, entry, entry.variant, entry.selecting, fresh, verdict(fetch, entry, entry.variant, fresh))
     else:
-        fetch.service.cache.memory.expire([entry], fetch.received_at)
+        fetch.service.cache.outdate(entry, fetch.received_at, fetch.stamp)
 
 
 cdef list said_to_all(Fetch fetch, Entry entry, Variant variant):
@@ -107,12 +107,12 @@ cdef Entry renew(Fetch fetch, Entry entry, Variant variant, tuple selecting, lis
     cdef Entry renewed
     if not isinstance(storable, Storable):
         if storable not in OF_THE_REQUEST:
-            fetch.service.cache.memory.drop([entry])
+            fetch.service.cache.drop(entry)
         return None
     if fetch.void:
         return None
     renewed = updated(fetch, entry, variant, selecting, fresh, storable)
-    fetch.service.cache.memory.store(renewed)
+    fetch.service.cache.store(renewed, fetch.stamp)
     return renewed
 
 

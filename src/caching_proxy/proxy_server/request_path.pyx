@@ -16,7 +16,9 @@ from caching_proxy.http.head cimport RequestHead
 from caching_proxy.proxy_server.exchange cimport Client, Exchange
 from caching_proxy.proxy_server.fetching cimport find_fetch, go_alone, is_released, may_be_stale, revalidate_behind
 from caching_proxy.proxy_server.heads cimport WORDS_OF_GATEWAYS
-from caching_proxy.proxy_server.lookup cimport begin_content, content_is_due, end_content, find_key, find_stored
+from caching_proxy.proxy_server.lookup cimport (
+    ask_again, ask_redis, begin_content, content_is_due, end_content, find_key, find_stored,
+)
 from caching_proxy.proxy_server.responding cimport (
     begin_response, fate_of, outcome, refuse, relay_interims, respond_confirmed, respond_own, respond_stale,
     respond_stored, send_more,
@@ -41,6 +43,7 @@ cdef dict FROM_STORE = {
     Reuse.STALE_ALLOWED: b'; detail="max-stale"',
     STALE_WHILE_REVALIDATE: b'; detail="stale-while-revalidate"',
 }
+cdef frozenset AT_ONCE = frozenset(FROM_STORE)
 # What tells that somebody else's request is passed on.
 cdef uint64_t FORWARDED = bit(F_X_FORWARDED_FOR) | bit(F_X_FORWARDED_HOST) | bit(F_X_FORWARDED_PROTO) | bit(
     F_FORWARDED) | bit(F_VIA) | WORDS_OF_GATEWAYS
@@ -67,6 +70,8 @@ async def answer(Exchange x):
             return
         find_key(x)
         find_stored(x)
+        if x.verdict not in AT_ONCE and ask_redis(x) and not await hear_redis(x):
+            return
         if respond_at_once(x):
             if x.pieces is not None:
                 await send_pieces(x)
@@ -90,6 +95,8 @@ async def answer(Exchange x):
             if x.pieces is not None:
                 await send_pieces(x)
             return
+        while not is_heard(x):
+            await x.changed()
         begin_response(x, fate_of(x) + outcome(x.fetch))
         while not x.ended:
             await x.changed()
@@ -110,6 +117,23 @@ async def answer(Exchange x):
         raise
     finally:
         x.finish()
+
+
+async def hear_redis(Exchange x):
+    """Wait for what Redis has; False where the client has gone meanwhile."""
+    while True:
+        while not x.lookup.over:
+            await x.changed()
+            if x.client.gone:
+                return False
+        find_stored(x)
+        if not ask_again(x):
+            return True
+
+
+cdef bint is_heard(Exchange x) except -1:
+    """Whether everybody has heard what an unsafe request has changed, before its client does."""
+    return x.request.method in SAFE_METHODS or x.service.cache.is_settled(x)
 
 
 cdef bint respond_at_once(Exchange x) except -1:
@@ -225,7 +249,7 @@ async def take_content(Exchange x):
 async def answer_purge(Exchange x):
     """Purge, and answer with the receipt when that is there."""
     begin_purge(x)
-    while not x.answered:
+    while not (x.answered and x.service.cache.is_settled(x)):
         await x.changed()
         if x.client.gone:
             return

@@ -3,8 +3,12 @@
 from libc.stdint cimport int64_t
 
 from caching_proxy.cache_manager.cache_manager cimport CacheManager
+from caching_proxy.fiber cimport Fiber
 from caching_proxy.http.wire cimport Wire
 from caching_proxy.proxy_server.routing cimport Router
+
+cdef class Waiter(Fiber):
+    cdef object future
 
 cdef class Service:
     # the cache

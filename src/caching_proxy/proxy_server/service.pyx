@@ -1,13 +1,18 @@
 """What all connections of one process share: settings as C values, the cache, the origin's pool, the counters."""
 
+import asyncio
+
 from libc.stdint cimport int64_t
 
 from caching_proxy.cache_manager.cache_manager cimport CacheManager
+from caching_proxy.cache_manager.redis_tier cimport RedisTier
 from caching_proxy.http.wire cimport Wire
 from caching_proxy.proxy_server.route cimport Route
 from caching_proxy.proxy_server.routing cimport Router
 from caching_proxy.proxy_server.upstream cimport Pool
 
+from caching_proxy.cache_manager.redis_cluster import RedisCluster
+from caching_proxy.cache_manager.redis_link import RedisLink
 from caching_proxy.http.forwarding import TrustedNetworks
 from caching_proxy.http.target import split_absolute
 
@@ -50,6 +55,19 @@ cdef class Service:
             pool.retire()
         self.pools |= used
         self.cache.keep_variants({route.variants for route in router.routes})
+
+    def share(self, address, settings):
+        """Keep what is stored in the Redis at `address` (RedisAddress) as well; None: in memory alone."""
+        cdef RedisTier tier = None
+        if self.cache.tier is not None:
+            self.cache.tier.close()
+        if address is not None:
+            connector = RedisCluster if settings.use_cluster else RedisLink
+            tier = RedisTier(self.cache, connector, address, settings.redis_timeout, settings.redis_prefix,
+                             settings.stale_if_error)
+        self.cache.share(tier)
+        if tier is not None:
+            tier.open()
 
     def set_limits(self, settings, int max_connections):
         """Take over the limits on clients."""
@@ -131,6 +149,7 @@ cdef class Service:
         """All counters by name; sizes in bytes."""
         cdef Pool pool
         asked = self.hits + self.misses
+        tier = self.cache.tier
         return {
             "entries": self.cache.memory.entries,
             "memory_bytes": self.cache.memory.used(),
@@ -150,11 +169,26 @@ cdef class Service:
             "revalidated": self.revalidated,
             "stale": self.stale,
             "purged": self.purged,
+            "redis_connected": int(tier is not None and tier.live),
+            "redis_hits": 0 if tier is None else tier.hits,
+            "redis_misses": 0 if tier is None else tier.misses,
+            "redis_stored": 0 if tier is None else tier.stored,
+            "redis_skipped": 0 if tier is None else tier.skipped,
+            "redis_timeouts": 0 if tier is None else tier.link.timeouts,
+            "redis_purges_pending": 0 if tier is None else len(tier.pending),
             "origin_requests": self.origin_requests,
             "origin_failures": self.origin_failures,
             "origin_connections": sum([len(pool.connections) for pool in self.pools]),
             "origin_connections_opened": self.origin_connections_opened + sum([pool.opened for pool in self.pools]),
         }
+
+    async def settled(self):
+        """Wait until Redis has heard of all purges so far, or cannot; whether it has."""
+        cdef Waiter waiter = Waiter()
+        waiter.future = asyncio.get_running_loop().create_future()
+        if not self.cache.is_settled(waiter):
+            await waiter.future
+        return self.cache.tier is None or not self.cache.tier.pending
 
     def clear(self):
         """Drop every stored response; how many there were. What fetches under way bring is not stored either."""
@@ -181,6 +215,14 @@ cdef class Service:
         number = self.cache.purge_group_anywhere(group.encode("latin-1"), soft)
         self.purged += number
         return number
+
+
+cdef class Waiter(Fiber):
+    """Lets a task wait where otherwise fibers do."""
+
+    cdef wake(self):
+        if not self.future.done():
+            self.future.set_result(None)
 
 
 cdef tuple located(bytes url):

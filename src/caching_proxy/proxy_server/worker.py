@@ -91,10 +91,10 @@ class Worker:
         return self._server.stats()
 
     async def _clear(self, asked: dict[str, Any], sockets: list[socket.socket]) -> int:
-        return self._server.clear()
+        return await self._server.clear()
 
     async def _purge(self, asked: dict[str, Any], sockets: list[socket.socket]) -> int:
-        return self._server.purge(**asked)
+        return await self._server.purge(**asked)
 
     async def _explain(self, asked: dict[str, Any], sockets: list[socket.socket]) -> dict[str, Any]:
         try:

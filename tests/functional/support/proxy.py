@@ -52,7 +52,8 @@ class ProxyProcess:
             options = tuple(option for option in options if option != "--no-host")
         else:
             command += [*(["--host", host] if host else []), "--port", "0"]
-        command += ["--admin-port", "0", *grace, *options]
+        store = [] if any("redis" in option for option in options) else ["--store", "memory"]
+        command += ["--admin-port", "0", *grace, *store, *options]
         if descriptors is not None:
             command = ["sh", "-c", f'ulimit -n {descriptors} && exec "$@"', "sh", *command]
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115

