@@ -23,6 +23,7 @@ from bench import record  # noqa: E402
 from caching_proxy.cache_manager.cache_key import Variants, key_digest  # noqa: E402
 from caching_proxy.cache_manager.codec import decode, encode  # noqa: E402
 from caching_proxy.cache_manager.entry import Entry  # noqa: E402
+from caching_proxy.cache_manager.purge_log import Stamp  # noqa: E402
 from caching_proxy.cache_manager.rfc9111.freshness import LifetimeSource  # noqa: E402
 from caching_proxy.cache_manager.rfc9111.storable import Storable  # noqa: E402
 
@@ -37,6 +38,8 @@ NAMES = (
     *("last_modified", "tags", "date", "born", "fresh_until", "stale_while_revalidate"),
     *("stale_if_error", "must_revalidate", "no_cache"),
 )
+
+STAMP = Stamp(5 << 20, 6 << 20)
 
 
 def response(size: int) -> Entry:
@@ -65,12 +68,12 @@ def nanoseconds(work: Callable[[], object]) -> float:
 def measure(size: int) -> dict[str, float]:
     """Nanoseconds of each, by name, for a body of this size."""
     entry = response(size)
-    octets = encode(entry)
+    octets = encode(entry, STAMP)
     assert octets is not None and decode(octets, URL, VARIANT, KEY) is not None
     values = (VARIANT.text, *(getattr(entry, name) for name in NAMES))
     pickled = pickle.dumps(values, 5)
     return {
-        "encode": nanoseconds(lambda: encode(entry)),
+        "encode": nanoseconds(lambda: encode(entry, STAMP)),
         "pickle": nanoseconds(lambda: pickle.dumps(values, 5)),
         "decode": nanoseconds(lambda: decode(octets, URL, VARIANT, KEY)),
         "unpickle": nanoseconds(lambda: pickle.loads(pickled)),

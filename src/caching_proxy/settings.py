@@ -568,8 +568,8 @@ class Settings(OriginSettings, RouteSettings, StoreSettings):
         "auto",
         kinds.choice("auto", "memory", "redis"),
         REDIS,
-        "Where responses are stored: auto (Redis besides memory whenever it answers), memory (alone),"
-        " redis (as auto, and not ready without it).",
+        "Where responses are stored: auto (Redis besides memory whenever it answers), memory"
+        " (alone), redis (as auto, and not ready without it).",
     )
     redis_timeout: float = setting(
         0.05,

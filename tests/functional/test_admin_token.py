@@ -43,7 +43,7 @@ def test_with_it_everything_is(guarded: ProxyProcess) -> None:
         fields = {"Authorization": f"Bearer {TOKEN}"}
         assert client.request("GET", "/stats", fields).status == 200
         assert client.request("POST", "/clear", fields).status == 200
-        assert client.get("/healthz").status == 200
+        assert client.get("/healthz").status == client.get("/readyz").status == 200
 
 
 @pytest.mark.parametrize("given, status", [("", 1), (TOKEN, 0)])

@@ -364,9 +364,7 @@ def test_slices_are_purged_with_their_whole(
 def test_a_unix_socket_with_a_password_and_a_database(
     start_proxy: StartProxy, origin: ScriptedOrigin, tmp_path: Path, socket_path: Path
 ) -> None:
-    server = RedisServer(
-        tmp_path, "--unixsocket", str(socket_path), "--requirepass", "pass word/@"
-    )
+    server = RedisServer(tmp_path, "--unixsocket", str(socket_path), "--requirepass", "pass word/@")
     server.start()
     try:
         origin.on("/at", fresh(b"at"))

@@ -62,7 +62,9 @@ def test_the_figures_are_the_sums(fleet: ProxyProcess, origin: ScriptedOrigin) -
 
 def test_workers_interrupt_nobody_and_their_supervisor_may(fleet: ProxyProcess) -> None:
     assert os.sched_getscheduler(fleet.process.pid) == os.SCHED_OTHER
-    assert [os.sched_getscheduler(pid) for pid in children(fleet.process.pid)] == [os.SCHED_BATCH] * 2
+    assert [os.sched_getscheduler(pid) for pid in children(fleet.process.pid)] == [
+        os.SCHED_BATCH
+    ] * 2
 
 
 @pytest.mark.parametrize("by", ["method", "control API", "tag"])

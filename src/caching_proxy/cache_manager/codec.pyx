@@ -72,8 +72,8 @@ cdef class Decoded:
 # -- to octets
 
 
-cpdef bytes encode(Entry entry, Stamp stamp, tuple generations=None, bytes compressed=None, uint32_t chunks=0,
-                   int64_t nonce=0):
+cpdef bytes encode(Entry entry, Stamp stamp, tuple generations=None,
+                   bytes compressed=None, uint32_t chunks=0, int64_t nonce=0):
     """The octets of an entry.
 
     `stamp` says as of when it is current, `generations` are those of its tags; `compressed` stands for its body; with

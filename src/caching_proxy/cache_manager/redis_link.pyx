@@ -150,7 +150,9 @@ cdef class RedisLink(Redis):
 
     cdef int64_t backlog(self) except -1:
         """Octets that wait to be written."""
-        return self.out_size + (0 if self.stream is None else self.stream.transport.get_write_buffer_size())
+        if self.stream is None or self.stream.transport is None:
+            return self.out_size
+        return self.out_size + self.stream.transport.get_write_buffer_size()
 
     def send(self, tuple words, Call call, double seconds):
         call.deadline = self.loop.time() + seconds

@@ -72,7 +72,7 @@ cdef class RedisTier:
     cdef readonly int64_t stored
     cdef readonly int64_t skipped     # responses that were not stored: too much waits to be written
 
-    cdef double now(self)
+    cdef double now(self) except? -1
     cdef bytes url_index(self, bytes url)
     cdef bytes tag_index(self, bytes tag)
     cdef tuple log_words(self, bytes line)

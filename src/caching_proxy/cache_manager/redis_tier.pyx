@@ -1,8 +1,8 @@
 """The tier that a fleet shares: stored responses in Redis, and what keeps every memory tier in step with it.
 
 Under the prefix stand, each with a lifetime: responses, by the 64 hexadecimal digits of their keys, large bodies in
-chunks beside them; a generation for each URL, tag and group in use; the log of purges. A generation is a number drawn at
-random. A response carries those that held before it was asked for and is worth nothing once one has changed: a purge
+chunks beside them; a generation for each URL, tag and group in use; the log of purges. A generation is a number drawn
+at random. A response carries those that held before it was asked for and is worth nothing once one has changed: a purge
 changes one small value and finds all, whatever has been stored meanwhile by whom. One that is gone invalidates as well,
 so that nothing comes back to life when Redis evicts or loses keys.
 
@@ -24,7 +24,6 @@ from caching_proxy.cache_manager.cache_key cimport key_digest, stored_name, whol
 from caching_proxy.cache_manager.codec cimport decode, encode, encode_names, vary_names
 
 from caching_proxy.cache_manager.purge_log import purge_line
-from caching_proxy.cache_manager.redis_link import RedisDown
 from caching_proxy.cache_manager.rfc9111.vary import selecting_values
 from caching_proxy.cache_manager.standing import Standing
 
@@ -321,7 +320,8 @@ cdef class Errand(Fiber):
             while not call.over:
                 await self.changed()
             if call.error is not None:
-                tier.tell(f"{tier.link.address}: {call.error}")
+                hint = " (a node of a cluster: say --use-cluster)" if str(call.error).startswith("MOVED") else ""
+                tier.tell(f"{tier.link.address}: {call.error}{hint}")
             elif connection == tier.link.connections and tier.take_log(call):
                 tier.begin(connection)
         finally:
@@ -361,7 +361,7 @@ cdef class RedisTier:
         self.told = True
         self.link.close()
 
-    cdef double now(self):
+    cdef double now(self) except? -1:
         return self.link.loop.time()
 
     # -- names
@@ -559,7 +559,7 @@ cdef class RedisTier:
         self.link.call((b"SET", self.prefix + name, octets, b"PX", life), self.written)
 
     def written(self, Call call):
-        """A response is in Redis, or could not be stored there."""
+        """What was to be stored in Redis is there, or could not be."""
         if isinstance(call.error, hiredis.ReplyError) and self.refused != str(call.error):
             self.refused = str(call.error)
             log.warning("Redis at %s does not store: %s", self.link.address, call.error)
@@ -602,6 +602,8 @@ cdef class RedisTier:
         """Take over what Redis says a generation is; `made`: it was begun by us, to last for as many milliseconds."""
         cdef int64_t number = number_in(call)
         cdef double until = 0
+        if made is not None:
+            self.written(made)
         if number == 0:
             return
         if made is not None and made.reply is not None and made.error is None:

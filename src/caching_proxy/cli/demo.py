@@ -19,9 +19,7 @@ def _demo(**options: Any) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         origin = f"http://127.0.0.1:{listener.getsockname()[1]}"
         store = options.get("store") or "memory"
-        sources = load_sources(
-            {**options, "origin": origin, "store": store}, None, use_file=False
-        )
+        sources = load_sources({**options, "origin": origin, "store": store}, None, use_file=False)
         configuration = load_configuration(sources)
         from caching_proxy.cli.serve import serve  # late: --help and wrong flags need no server
         from caching_proxy.demo.origin import running

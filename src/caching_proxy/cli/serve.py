@@ -246,6 +246,14 @@ class _Proxy:
         """Whether anybody accepts connections."""
         return self._fleet.serving
 
+    async def missing(self) -> str | None:
+        """What it cannot do without and does not have."""
+        if self._configuration.settings.store != "redis":
+            return None
+        stats = await self.stats()
+        connected = stats["redis_connected"] == stats.get("workers", 1)
+        return None if connected else "Redis does not answer"
+
     async def stats(self) -> dict[str, Any]:
         """Counters by name, of all workers together."""
         return await self._fleet.stats()

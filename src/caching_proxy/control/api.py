@@ -40,6 +40,10 @@ class Controlled(Protocol):
         """Whether anybody accepts connections."""
         ...
 
+    async def missing(self) -> str | None:
+        """What it cannot do without and does not have, in a few words."""
+        ...
+
     async def stats(self) -> dict[str, Any]:
         """Counters by name."""
         ...
@@ -71,8 +75,9 @@ class Controlled(Protocol):
 
 
 class ControlApi:
-    """`GET /healthz` (503 while draining, or without a worker) and `/stats`; `POST /clear`,
-    `/purge`, `/explain`, `/reload`, `/drain`.
+    """`GET /healthz` (503 while draining, or without a worker), `/readyz` (503 as well without what
+    the proxy cannot do without) and `/stats`; `POST /clear`, `/purge`, `/explain`, `/reload`,
+    `/drain`.
 
     Every answer is JSON.
     """
@@ -133,6 +138,7 @@ class ControlApi:
         application.add_routes(
             [
                 web.get("/healthz", self._health),
+                web.get("/readyz", self._ready),
                 web.get("/stats", self._stats),
                 web.post("/clear", self._clear),
                 web.post("/purge", self._purge),
@@ -149,6 +155,12 @@ class ControlApi:
         if not self._proxy.serving:
             return _json({"status": "no worker"}, status=503)
         return _json({"status": "ok"})
+
+    async def _ready(self, request: web.Request) -> web.Response:
+        missing = await self._proxy.missing() if self._proxy.serving else None
+        if missing is not None and not self.draining:
+            return _json({"status": missing}, status=503)
+        return await self._health(request)
 
     async def _stats(self, request: web.Request) -> web.Response:
         return _json(await self._proxy.stats())
@@ -211,7 +223,7 @@ class ControlApi:
 
     def _is_trusted(self, request: web.Request) -> bool:
         """Whether it brings the token, where there is one."""
-        if self.token is None or request.path == "/healthz":
+        if self.token is None or request.path in ("/healthz", "/readyz"):
             return True
         told = request.headers.get("Authorization", "")
         return hmac.compare_digest(

@@ -36,6 +36,11 @@ FEW_DESCRIPTORS = 1024  # assumed where the system does not tell
 # From Python 3.13 on a server that closes removes its socket's file: Sockets does where it is time.
 _KEEP_FILE: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
 
+_REDIS_SETTINGS = (
+    *("redis_url", "redis_host", "redis_port", "use_cluster", "redis_prefix", "redis_timeout"),
+    "stale_if_error",
+)
+
 
 @dataclass(frozen=True)
 class Upstream:
@@ -121,14 +126,10 @@ class ProxyServer:
             self._sweep()
 
     def _share(self, settings: Settings) -> None:
-        """Keep what is stored in Redis, as the settings have it; nothing changes where they have not."""
+        """Keep what is stored in Redis as the settings have it, where they have changed."""
         assert self._service is not None
-        shared = (
-            None
-            if settings.store == "memory"
-            else (settings.redis_url, settings.redis_host, settings.redis_port, settings.use_cluster)
-            + (settings.redis_prefix, settings.redis_timeout, settings.stale_if_error)
-        )
+        wanted = tuple(getattr(settings, name) for name in _REDIS_SETTINGS)
+        shared = None if settings.store == "memory" else wanted
         if shared != self._shared:
             self._shared = shared
             self._service.share(None if shared is None else _redis_address(settings), settings)

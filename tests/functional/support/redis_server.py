@@ -24,20 +24,26 @@ class RedisServer:
 
     def __init__(self, folder: Path, *options: str) -> None:
         self.port = unused_port()
+        self.bus = 0
+        """The port at which nodes of a cluster talk."""
         self._folder = folder
         self._options = options
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start it, empty, and wait until it answers."""
+        log = self._folder / "log"
         self._process = subprocess.Popen(
             [
                 *(str(BINARY), "--bind", "127.0.0.1", "--port", str(self.port), "--save", ""),
-                *("--dir", str(self._folder), *self._options),
+                *("--dir", str(self._folder), "--logfile", str(log), *self._options),
             ],
-            stdout=subprocess.DEVNULL,
         )
-        wait_until(self.answers, "the Redis server to answer")
+        wait_until(lambda: self.answers() or self._process_ended(), "the Redis server to answer")
+        assert not self._process_ended(), log.read_text()
+
+    def _process_ended(self) -> bool:
+        return self._process is not None and self._process.poll() is not None
 
     def answers(self) -> bool:
         """Whether it says anything to a PING."""
@@ -94,17 +100,27 @@ class RedisClusterNodes:
     """Three primaries with a replica each: what the documented example has."""
 
     def __init__(self, folder: Path) -> None:
-        self.nodes = []
-        for number in range(6):
-            place = folder / f"node-{number}"
-            place.mkdir()
-            self.nodes.append(
-                RedisServer(
-                    place,
-                    *("--cluster-enabled", "yes", "--cluster-node-timeout", "1000"),
-                    *("--cluster-replica-validity-factor", "0"),
-                )
-            )
+        self.nodes: list[RedisServer] = []
+        self._folder = folder
+        for _ in range(6):
+            self.add()
+
+    def add(self) -> RedisServer:
+        """One more node, which is not part of it yet."""
+        place = self._folder / f"node-{len(self.nodes)}"
+        place.mkdir()
+        bus = unused_port()
+        options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "1000")
+        options += ("--cluster-replica-validity-factor", "0", "--cluster-port", str(bus))
+        node = RedisServer(place, *options)
+        node.bus = bus
+        self.nodes.append(node)
+        return node
+
+    def meet(self, node: RedisServer) -> None:
+        """Make a node part of it."""
+        first = self.nodes[0]
+        node.do("CLUSTER", "MEET", "127.0.0.1", first.port, first.bus)
 
     def start(self) -> None:
         """Start the nodes and make them one."""
@@ -117,7 +133,7 @@ class RedisClusterNodes:
             primary.do("CLUSTER", "ADDSLOTSRANGE", number * share, last)
             primary.do("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
         for node in self.nodes[1:]:
-            node.do("CLUSTER", "MEET", "127.0.0.1", self.nodes[0].port)
+            self.meet(node)
         wait_until(lambda: all(self._knows(node, 6) for node in self.nodes), "the nodes to meet")
         for primary, replica in zip(primaries, replicas, strict=True):
             replica.do("CLUSTER", "REPLICATE", primary.do("CLUSTER", "MYID"))

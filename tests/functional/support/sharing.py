@@ -15,7 +15,9 @@ def connected(proxy: ProxyProcess) -> bool:
     return bool(proxy.stats()["redis_connected"])
 
 
-def sharing(start: StartProxy, redis: RedisServer, *options: str, ready: bool = True) -> ProxyProcess:
+def sharing(
+    start: StartProxy, redis: RedisServer, *options: str, ready: bool = True
+) -> ProxyProcess:
     """A proxy that uses this Redis."""
     proxy = start("--redis-host", "127.0.0.1", "--redis-port", str(redis.port), *options)
     if ready:
@@ -26,4 +28,3 @@ def sharing(start: StartProxy, redis: RedisServer, *options: str, ready: bool = 
 def stored(redis: RedisServer, key: str) -> bool:
     """Whether there is a response under this X-Cache-Key."""
     return bool(redis.do("EXISTS", key))
-

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from caching_proxy.cache_manager.cache_key import Variants, key_digest
-from caching_proxy.cache_manager.codec import decode, encode
+from caching_proxy.cache_manager.codec import decode, encode, encode_names, vary_names
 from caching_proxy.cache_manager.entry import Entry
+from caching_proxy.cache_manager.purge_log import Stamp
 from caching_proxy.cache_manager.rfc9111.freshness import LifetimeSource
 from caching_proxy.cache_manager.rfc9111.storable import Storable
 
@@ -19,6 +20,7 @@ URL = b"http://one.example/a?b=c"
 VARIANTS = Variants()
 VARIANT = VARIANTS.of(b"text/html", b"gzip", None)
 KEY = key_digest(URL, VARIANT)
+STAMP = Stamp(5 << 20, 6 << 20)
 TIMES = st.integers(0, 1 << 34)
 TEXTS = st.binary(max_size=40)
 VALUES = st.text("abcXYZ ,;=\"'\t", max_size=30).map(lambda text: text.strip().encode())
@@ -112,7 +114,7 @@ def entries(draw: st.DrawFn) -> Entry:
 def test_what_is_written_is_read(entry: Entry, data: st.DataObject) -> None:
     count = len(entry.tags or ())
     generations = tuple(data.draw(st.lists(TIMES, min_size=count, max_size=count)))
-    octets = encode(entry, generations)
+    octets = encode(entry, STAMP, generations)
     assert octets is not None
     decoded = decode(octets, URL, VARIANT, KEY)
     assert decoded is not None
@@ -120,19 +122,29 @@ def test_what_is_written_is_read(entry: Entry, data: st.DataObject) -> None:
     assert decoded.entry.variant is VARIANT
     assert decoded.generations == (None if entry.tags is None else generations)
     assert (decoded.chunks, decoded.compressed) == (0, False)
+    assert (decoded.stamp.number, decoded.stamp.sequence) == (STAMP.number, STAMP.sequence)
 
 
 def test_a_body_may_lie_elsewhere() -> None:
     entry = make_entry(bytes(1000))
-    octets = encode(entry, None, None, 3)
+    octets = encode(entry, STAMP, None, None, 3, 99)
     assert octets is not None and len(octets) < 500
     decoded = decode(octets, URL, VARIANT, KEY)
     assert decoded is not None
     assert (decoded.chunks, decoded.entry.body, decoded.entry.length) == (3, None, 1000)
+    assert decoded.nonce == 99
+
+
+def test_which_fields_select() -> None:
+    octets = encode_names(((b"accept-language", b"de"), (b"x-kind", None)))
+    assert vary_names(octets) == (b"accept-language", b"x-kind")
+    stored = encode(make_entry(), STAMP)
+    assert stored is not None and vary_names(stored) is None
+    assert vary_names(octets + b"\na" * 1000) is None
 
 
 def test_a_body_may_be_compressed() -> None:
-    octets = encode(make_entry(bytes(1000)), None, b"few")
+    octets = encode(make_entry(bytes(1000)), STAMP, None, b"few")
     assert octets is not None
     decoded = decode(octets, URL, VARIANT, KEY)
     assert decoded is not None
@@ -140,13 +152,13 @@ def test_a_body_may_be_compressed() -> None:
 
 
 def test_a_response_without_content() -> None:
-    octets = encode(make_entry(b"", status=204))
+    octets = encode(make_entry(b"", status=204), STAMP)
     assert octets is not None and decode(octets, URL, VARIANT, KEY) is not None
 
 
 def test_too_many_tags_are_not_written() -> None:
     tags = tuple(b"%d" % n for n in range(65536))
-    assert encode(make_entry(tags=tags), (0,) * len(tags)) is None
+    assert encode(make_entry(tags=tags), STAMP, (0,) * len(tags)) is None
 
 
 # -- what is not read
@@ -154,24 +166,24 @@ def test_too_many_tags_are_not_written() -> None:
 
 @pytest.mark.parametrize("url", [b"", URL + b"x", URL[:-1], URL.upper()])
 def test_another_url(url: bytes) -> None:
-    octets = encode(make_entry())
+    octets = encode(make_entry(), STAMP)
     assert octets is not None and decode(octets, url, VARIANT, KEY) is None
 
 
 def test_another_variant() -> None:
-    octets = encode(make_entry())
+    octets = encode(make_entry(), STAMP)
     assert octets is not None
     assert decode(octets, URL, VARIANTS.plain, KEY) is None
 
 
 def test_another_key() -> None:
-    octets = encode(make_entry())
+    octets = encode(make_entry(), STAMP)
     assert octets is not None
     assert decode(octets, URL, VARIANT, b"cache:" + b"0" * 64) is None
 
 
 def test_another_version() -> None:
-    octets = encode(make_entry())
+    octets = encode(make_entry(), STAMP)
     assert octets is not None
     magic, version = struct.unpack("=HB", octets[:3])
     for changed in (struct.pack(">H", magic) + octets[2:], octets[:2] + b"\2" + octets[3:]):
@@ -180,7 +192,7 @@ def test_another_version() -> None:
 
 
 def test_no_cut_is_read() -> None:
-    octets = encode(make_entry(tags=(b"a",), selecting=((b"a", None),)), (1,))
+    octets = encode(make_entry(tags=(b"a",), selecting=((b"a", None),)), STAMP, (1,))
     assert octets is not None
     assert not [size for size in range(len(octets)) if decode(octets[:size], URL, VARIANT, KEY)]
     assert decode(octets + b"\0", URL, VARIANT, KEY) is None
@@ -219,12 +231,14 @@ HEAD, VALIDATION = make_head(200, 7, [(b"ETag", b"x")], [(b"Date", b"d")])
 @pytest.mark.parametrize("moved", [0, -1, 1])
 def test_a_head_that_would_not_stand_for_itself(head: bytes, moved: int) -> None:
     """Nor where a 304 would begin elsewhere than at a line's beginning behind the length."""
-    whole = encode(make_entry(lines=([(b"ETag", b"x")], [(b"Date", b"d")])))
+    whole = encode(make_entry(lines=([(b"ETag", b"x")], [(b"Date", b"d")])), STAMP)
     assert whole is not None
+    assert decode(whole, URL, VARIANT, KEY) is not None
+    assert whole[12:16] == struct.pack("=I", VALIDATION)
     where = whole.index(HEAD)
     octets = whole[: where - 4] + struct.pack("=I", len(head)) + head + whole[where + len(HEAD) :]
     for validation in {VALIDATION + moved, len(head) // 2}:
-        fixed = octets[:10] + struct.pack("=I", validation) + octets[14:]
+        fixed = octets[:12] + struct.pack("=I", validation) + octets[16:]
         assert decode(fixed, URL, VARIANT, KEY) is None
 
 
@@ -249,7 +263,7 @@ class Parsed:
 @given(entries(), st.data())
 def test_whatever_is_read_can_be_sent(entry: Entry, data: st.DataObject) -> None:
     """Octets changed anywhere, by somebody who can write to Redis, are a miss or still an entry."""
-    octets = bytearray(encode(entry, (1,) * len(entry.tags or ())) or b"")
+    octets = bytearray(encode(entry, STAMP, (1,) * len(entry.tags or ())) or b"")
     for _ in range(data.draw(st.integers(1, 4))):
         at = data.draw(st.integers(0, len(octets) - 1))
         change = data.draw(st.sampled_from(["octet", "cut", "insert", "number", "double"]))
@@ -281,7 +295,7 @@ def test_whatever_is_read_can_be_sent(entry: Entry, data: st.DataObject) -> None
     for first, part in found.parts or ():
         assert end <= first and first + len(part) <= found.length
         end = first + len(part)
-    again = encode(found, decoded.generations)
+    again = encode(found, decoded.stamp, decoded.generations, nonce=decoded.nonce)
     assert decoded.chunks or decoded.compressed or again == bytes(octets)
 
 
