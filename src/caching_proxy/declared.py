@@ -173,17 +173,25 @@ def disagree(names: str | tuple[str, ...], *problems: str) -> NoReturn:
     raise Disagreement((names,) if isinstance(names, str) else names, list(problems))
 
 
+_AT_HOME = 0.1  # by how much a name of the table itself may be less like what was written
+
+
 def did_you_mean(
     word: str, known: Collection[str], elsewhere: Mapping[str, str] | None = None
 ) -> str:
     """The cure for a word that is not known, but perhaps in another table."""
-    near = difflib.get_close_matches(word, known, n=1)
-    if near:
-        return f"did you mean `{near[0]}`?"
-    near = difflib.get_close_matches(word, elsewhere or {}, n=1)
-    if near and elsewhere:
-        return f"did you mean `{near[0]}`? It belongs to {elsewhere[near[0]]}"
-    return "leave it out"
+    elsewhere = elsewhere or {}
+    near = difflib.get_close_matches(word, [*known, *elsewhere])
+    if not near:
+        return "leave it out"
+
+    def likeness(name: str) -> float:
+        at_home = _AT_HOME if name in known else 0.0
+        return difflib.SequenceMatcher(None, name, word).ratio() + at_home
+
+    best = max(near, key=likeness)
+    belongs = "" if best in known else f" It belongs to {elsewhere[best]}"
+    return f"did you mean `{best}`?{belongs}"
 
 
 def _table(annotation: Any) -> type[Declared] | None:

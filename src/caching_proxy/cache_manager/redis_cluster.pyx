@@ -71,6 +71,18 @@ cdef class RedisCluster(Redis):
         if self.changed is not None:
             self.changed(self)
 
+    def nodes_now(self):
+        """Its primaries."""
+        return list(self.nodes.values())
+
+    def is_whole(self):
+        """Whether all of them answer, and every slot is somebody's."""
+        cdef RedisLink link
+        for link in self.slots:
+            if link is None or link.state != "ready":
+                return False
+        return True
+
     # -- calls
 
     cdef put(self, Call call, tuple words, double seconds):

@@ -55,6 +55,14 @@ cdef class Redis:
         """Octets that wait to be written."""
         raise NotImplementedError
 
+    def nodes_now(self):
+        """Those that hold keys, each once."""
+        return [self]
+
+    def is_whole(self):
+        """Whether all of them answer."""
+        return self.state == "ready"
+
     def ask(self, *words):
         """The reply, as a future. RedisDown, or hiredis.ReplyError with what Redis says."""
         future = asyncio.get_running_loop().create_future()

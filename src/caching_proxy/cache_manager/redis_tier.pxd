@@ -53,6 +53,10 @@ cdef class RedisTier:
     cdef Holder holder
     cdef readonly Redis link
     cdef readonly bytes prefix
+    cdef bytes name                   # of this process, among those that use the cache
+    cdef object figures               # called for its counters
+    cdef dict told_figures            # ... as Redis has them
+    cdef readonly int64_t processes   # how many use the cache
     cdef double room                  # seconds that a stale response stays
     cdef readonly bint live           # what happens in Redis is heard of here
     cdef PurgeLog log
@@ -81,6 +85,7 @@ cdef class RedisTier:
     cdef bint is_usable(self) noexcept
     cdef begin(self, int64_t connection)
     cdef tell(self, str why)
+    cdef report(self)
     cdef read_log(self)
     cdef lose(self)
     cdef Lookup look_up(self, Fiber asker, bytes url, Variant variant, Fields request, int64_t generation)

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from typing import Any
 
 from caching_proxy.cache_manager.redis_address import RedisAddress
@@ -20,7 +21,13 @@ class RedisTier:
         timeout: float,
         prefix: str,
         room: float,
+        figures: Callable[[], dict[str, int]],
     ) -> None: ...
     def open(self) -> None: ...
     def close(self) -> None: ...
     def heed(self, push: list[Any]) -> None: ...
+
+COUNTERS: bytes
+PROCESSES: bytes
+
+def log_command(prefix: bytes, line: bytes) -> tuple[bytes | int, ...]: ...

@@ -12,6 +12,7 @@ reply and the news of a later change come in this order. After a connection is m
 
 import functools
 import logging
+import re
 import secrets
 
 import hiredis
@@ -39,6 +40,7 @@ cdef enum:
     TAG_TIME = 604800000      # ... that one of a tag lasts when nothing is stored with it any more
     LIFE_MAX = 31536000       # seconds that a response stays at most
     LOG_LENGTH = 64           # purges in the log
+    SILENCE_MAX = 5           # seconds after which a process that says nothing is not counted any more
     DIGITS_MAX = 19           # of a generation
 
 cdef int64_t NUMBER_MAX = <int64_t>1 << 62
@@ -47,6 +49,10 @@ cdef double BEAT = 1.0        # seconds between two looks at the log, should new
 cdef object CURRENT = Standing.CURRENT
 cdef object STALE = Standing.STALE
 cdef object GONE = Standing.GONE
+# Not under the prefix: what is counted is no news for memory tiers.
+COUNTERS = b"caching-proxy:counters:"
+PROCESSES = b"caching-proxy:processes:"
+cdef object IS_NAME = re.compile(rb"[0-9a-f]{64}").fullmatch
 cdef bytes SLICES = b"slices\n"
 
 # The log, begun where it is not there; with a second argument that is put at its end.
@@ -63,6 +69,15 @@ if ARGV[2] ~= '' then
   redis.call('LTRIM', KEYS[1], -tonumber(ARGV[3]), -1)
 end
 return redis.call('LRANGE', KEYS[1], 0, -1)
+"""
+# Have a process (ARGV[1]) be among those that use this cache, as of now; how many they are.
+cdef bytes ENROL = b"""
+local now = redis.call('TIME')
+local seconds = tonumber(now[1]) + tonumber(now[2]) / 1000000
+redis.call('ZADD', KEYS[1], seconds, ARGV[1])
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', seconds - tonumber(ARGV[2]))
+redis.call('PEXPIRE', KEYS[1], math.ceil(1000 * tonumber(ARGV[2])))
+return redis.call('ZCARD', KEYS[1])
 """
 # Count a generation up; where there is none, begin one.
 cdef bytes SOFTEN = b"""
@@ -332,12 +347,13 @@ cdef class Errand(Fiber):
 cdef class RedisTier:
     """Stored responses in Redis. It may be away at any time: then nothing is found and nothing stored there."""
 
-    def __init__(self, Holder holder not None, connector, address, double timeout, prefix, double room):
+    def __init__(self, Holder holder not None, connector, address, double timeout, prefix, double room, figures):
         """`connector` is RedisLink or RedisCluster, `address` a RedisAddress.
 
-        `timeout` (seconds) bounds each use; stale responses stay for `room` seconds.
+        `figures` gives the counters of this process, by name, that are gathered in Redis. `timeout` (seconds) bounds each use; stale responses stay for `room` seconds.
         """
         self.holder = holder
+        self.figures = figures
         self.prefix = prefix.encode()
         self.room = room
         self.log = PurgeLog()
@@ -346,6 +362,9 @@ cdef class RedisTier:
         self.pending = []
         self.errands = set()
         self.waiters = []
+        self.name = secrets.token_hex(8).encode()
+        self.told_figures = {}
+        self.processes = 0
         tracking = ("CLIENT", "TRACKING", "ON", "BCAST", "NOLOOP", "PREFIX", self.prefix)
         self.link = connector(address, timeout, self.heed, self.link_changed, (tracking,))
 
@@ -375,8 +394,7 @@ cdef class RedisTier:
 
     cdef tuple log_words(self, bytes line):
         """What reads the log, having put `line` at its end."""
-        start = secrets.randbits(30) + 1 << SOFT_BITS
-        return (b"EVAL", WRITE_LOG, 1, self.prefix + b"purges", start, line, LOG_LENGTH)
+        return log_command(self.prefix, line)
 
     cdef Call ask_for(self, Fiber asker, tuple words):
         return self.link.call_for(asker, words, self.link.timeout)
@@ -429,6 +447,29 @@ cdef class RedisTier:
         self.set_out()
         if self.live:
             self.read_log()
+            self.report()
+
+    cdef report(self):
+        """Tell Redis that this process is there, and what it has counted since it last did."""
+        cdef dict figures = self.figures()
+        place = PROCESSES + self.prefix
+        self.link.call((b"EVAL", ENROL, 1, place, self.name, SILENCE_MAX), self.enrolled)
+        for name, number in figures.items():
+            more = number - self.told_figures.get(name, 0)
+            if more:
+                self.told_figures[name] = number
+                words = (b"HINCRBY", COUNTERS + self.prefix, name.encode(), more)
+                self.link.call(words, functools.partial(self.counted, name, more))
+
+    def enrolled(self, Call call):
+        """Redis has told how many processes there are."""
+        if call.error is None and isinstance(call.reply, int):
+            self.processes = call.reply
+
+    def counted(self, name, more, Call call):
+        """What could not be told is told next time."""
+        if call.error is not None:
+            self.told_figures[name] -= more
 
     cdef read_log(self):
         self.link.call((b"LRANGE", self.prefix + b"purges", 0, -1), self.take_log)
@@ -628,14 +669,13 @@ cdef class RedisTier:
     cdef invalidated(self, bytes key):
         cdef bytes rest = key[PyBytes_GET_SIZE(self.prefix):]
         cdef Lookup lookup
-        if b":" not in rest and b"/" not in rest:
-            if rest == b"purges":
-                self.read_log()
-                return
+        if IS_NAME(rest):
             lookup = self.lookups.get(rest)
             if lookup is not None:
                 lookup.changed_meanwhile = True
             self.holder.drop_named(rest)
+        elif rest == b"purges":
+            self.read_log()
         elif rest.startswith((b"url:", b"tag:", b"group:")):
             self.doubt(key, rest)
 
@@ -716,6 +756,12 @@ cdef class RedisTier:
             return True
         self.waiters.append(waiter)
         return False
+
+
+def log_command(bytes prefix, bytes line):
+    """The command that reads the log of purges under a prefix, having put `line` at its end (empty: it does not)."""
+    start = secrets.randbits(30) + 1 << SOFT_BITS
+    return (b"EVAL", WRITE_LOG, 1, prefix + b"purges", start, line, LOG_LENGTH)
 
 
 cdef int64_t new_number() except -1:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
+import socket
 from typing import Any
 
 import click
@@ -55,17 +57,25 @@ def ask(
     return answer
 
 
+def asks_redis(settings: StoreSettings) -> bool:
+    """Whether a command is for Redis itself: it is named and no proxy, or none answers."""
+    given = settings.model_fields_set
+    if given & {"admin_port", "admin_host"}:
+        return False
+    return bool(given & {"redis_url", "redis_host", "redis_port", "use_cluster"}) or not _answers(
+        settings
+    )
+
+
+def _answers(settings: StoreSettings) -> bool:
+    """Whether anybody is at the admin port."""
+    with contextlib.suppress(OSError):
+        socket.create_connection((settings.admin_host, settings.admin_port), 1).close()
+        return True
+    return False
+
+
 def _credentials(settings: StoreSettings) -> dict[str, str]:
     if settings.admin_token is None:
         return {}
     return {"Authorization": f"Bearer {settings.admin_token}"}
-
-
-def warn_about_redis(settings: StoreSettings) -> None:
-    """Say on standard error that Redis was named in vain."""
-    if settings.model_fields_set & {"redis_host", "redis_port", "use_cluster"}:
-        click.echo(
-            "caching-proxy: WARNING: Redis is not used by this version: the proxy at the admin"
-            " port is asked",
-            err=True,
-        )

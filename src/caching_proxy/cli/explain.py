@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from caching_proxy.cli.control_client import ask, warn_about_redis
+from caching_proxy.cli.control_client import ask
 from caching_proxy.cli.options import SettingsCommand, load_settings, setting_options
 from caching_proxy.settings import StoreSettings
 
@@ -51,7 +51,6 @@ def _explain(url: str, unkeyed: bool, as_json: bool, **options: Any) -> None:
     method, content = options.pop("method"), options.pop("content")
     fields = [_field(line) for line in options.pop("header")]
     settings = load_settings(StoreSettings, options)
-    warn_about_redis(settings)
     if unkeyed:
         given = {name.lower() for name, _ in fields}
         fields += [(name, "x") for name in _COMMON_FIELDS if name.lower() not in given]

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from caching_proxy.cli.control_client import ask, warn_about_redis
+from caching_proxy.cli.control_client import ask
 from caching_proxy.cli.options import SettingsCommand, load_settings, setting_options
 from caching_proxy.settings import StoreSettings
 
@@ -18,7 +18,6 @@ def _purge(soft: bool, as_json: bool, **options: Any) -> None:
     given = {name: options.pop(name) for name in _FLAGS}
     settings = load_settings(StoreSettings, options)
     selection = _selection(given)
-    warn_about_redis(settings)
     receipt = ask(settings, "POST", "/purge", {**selection, "soft": soft})
     if as_json:
         click.echo(json.dumps(receipt))

@@ -1,4 +1,4 @@
-"""`caching-proxy stats`: the counters of a running proxy."""
+"""`caching-proxy stats`: the counters of a running proxy, or of all that share a Redis."""
 
 from __future__ import annotations
 
@@ -8,15 +8,14 @@ from typing import Any
 
 import click
 
-from caching_proxy.cli.control_client import ask, warn_about_redis
+from caching_proxy.cli.control_client import ask, asks_redis
 from caching_proxy.cli.options import SettingsCommand, load_settings, setting_options
 from caching_proxy.settings import StoreSettings
 
 
 def _stats(as_json: bool, **options: Any) -> None:
     settings = load_settings(StoreSettings, options)
-    warn_about_redis(settings)
-    counters = ask(settings, "GET", "/stats")
+    counters = _of_redis(settings) if asks_redis(settings) else ask(settings, "GET", "/stats")
     if as_json:
         click.echo(json.dumps(counters, indent=2))
     elif sys.stdout.isatty():
@@ -24,6 +23,12 @@ def _stats(as_json: bool, **options: Any) -> None:
     else:
         for name, value in counters.items():
             click.echo(f"{name} {value}")
+
+
+def _of_redis(settings: StoreSettings) -> dict[str, Any]:
+    from caching_proxy.cli import redis_store  # late: only this needs the extension modules
+
+    return redis_store.stats(settings)
 
 
 def _print_table(counters: dict[str, Any]) -> None:
@@ -50,5 +55,8 @@ command = SettingsCommand(
         click.Option(["--json", "as_json"], is_flag=True, help="Print one JSON object."),
     ],
     callback=_stats,
-    help="Show entries, memory, hits, misses and other counters of a running proxy.",
+    help="Show entries, memory, hits, misses and other counters: of the running proxy, where one"
+    " answers at the admin port; else, and with --redis-host and its like, of all proxies that"
+    " share that Redis.",
+    short_help="Show entries, memory, hits, misses and other counters.",
 )

@@ -64,7 +64,7 @@ cdef class Service:
         if address is not None:
             connector = RedisCluster if settings.use_cluster else RedisLink
             tier = RedisTier(self.cache, connector, address, settings.redis_timeout, settings.redis_prefix,
-                             settings.stale_if_error)
+                             settings.stale_if_error, self.figures)
         self.cache.share(tier)
         if tier is not None:
             tier.open()
@@ -170,6 +170,7 @@ cdef class Service:
             "stale": self.stale,
             "purged": self.purged,
             "redis_connected": int(tier is not None and tier.live),
+            "redis_processes": 0 if tier is None else tier.processes,
             "redis_hits": 0 if tier is None else tier.hits,
             "redis_misses": 0 if tier is None else tier.misses,
             "redis_stored": 0 if tier is None else tier.stored,
@@ -181,6 +182,11 @@ cdef class Service:
             "origin_connections": sum([len(pool.connections) for pool in self.pools]),
             "origin_connections_opened": self.origin_connections_opened + sum([pool.opened for pool in self.pools]),
         }
+
+    def figures(self):
+        """The counters that are gathered in Redis."""
+        return {"requests": self.requests, "hits": self.hits, "misses": self.misses,
+                "origin_requests": self.origin_requests}
 
     async def settled(self):
         """Wait until Redis has heard of all purges so far, or cannot; whether it has."""
