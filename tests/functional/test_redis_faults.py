@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from .support.clock import Clock
 from .support.proxy import ProxyProcess
 from .support.purging import post
 from .support.raw_client import RawClient
@@ -306,3 +307,36 @@ def test_a_patient_proxy_waits(
         redis.resume()
         assert client.response().cache == "HIT"
     assert len(origin.seen("/waits")) == 1
+
+
+@pytest.mark.parametrize("ahead", [-3600, -5, 5, 3600])
+def test_clocks_that_differ(
+    start_proxy: StartProxy, redis: RedisServer, origin: ScriptedOrigin, tmp_path: Path, ahead: int
+) -> None:
+    """What one stores the other serves or validates, and purges do not go by clocks."""
+    clocks = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        clocks.append(Clock(tmp_path / name))
+    clocks[1].advance(ahead)
+    one, two = (
+        start_proxy(
+            *("--redis-host", "127.0.0.1", "--redis-port", str(redis.port), *PATIENT), clock=clock
+        )
+        for clock in clocks
+    )
+    for proxy in (one, two):
+        wait_until(lambda proxy=proxy: connected(proxy), "the proxy to use Redis")
+    fields = {"Cache-Control": "max-age=600", "ETag": '"a"', "Date": clocks[0].date()}
+    origin.on("/skewed", answer("200 OK", fields, b"old"))
+    key = one.get("/skewed").fields["x-cache-key"]
+    wait_until(lambda: stored(redis, key), "it in Redis")
+    response = two.get("/skewed")
+    assert (response.status, response.body) == (200, b"old")
+    assert response.cache == ("MISS" if ahead > 600 else "HIT")
+    assert int(response.fields["age"] if response.cache == "HIT" else 0) <= max(ahead, 0) + 1
+    origin.on("/skewed", answer("200 OK", fields, b"new"))
+    assert post(two, url="/skewed").status == 200
+    wait_until(lambda: one.get("/skewed").body == b"new", "the purge to be heeded")
+    assert post(one, tag="none").status == 200
+    assert two.get("/skewed").body == b"new"

@@ -334,10 +334,10 @@ cdef class Errand(Fiber):
             call = tier.ask_for(self, tier.log_words(b""))
             while not call.over:
                 await self.changed()
-            if call.error is not None:
+            if isinstance(call.error, hiredis.ReplyError):
                 hint = " (a node of a cluster: say --use-cluster)" if str(call.error).startswith("MOVED") else ""
                 tier.tell(f"{tier.link.address}: {call.error}{hint}")
-            elif connection == tier.link.connections and tier.take_log(call):
+            elif call.error is None and connection == tier.link.connections and tier.take_log(call):
                 tier.begin(connection)
         finally:
             tier.recovering = False
