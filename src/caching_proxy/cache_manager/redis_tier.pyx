@@ -350,7 +350,8 @@ cdef class RedisTier:
     def __init__(self, Holder holder not None, connector, address, double timeout, prefix, double room, figures):
         """`connector` is RedisLink or RedisCluster, `address` a RedisAddress.
 
-        `figures` gives the counters of this process, by name, that are gathered in Redis. `timeout` (seconds) bounds each use; stale responses stay for `room` seconds.
+        `timeout` (seconds) bounds each use; stale responses stay for `room` seconds. `figures` gives the counters of
+        this process, by name, that are gathered in Redis.
         """
         self.holder = holder
         self.figures = figures
