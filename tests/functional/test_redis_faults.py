@@ -201,6 +201,32 @@ def silent(connection: socket.socket) -> None:
         pass
 
 
+def strange(connection: socket.socket) -> None:
+    """Greet, then say what Redis never says."""
+    connection.recv(65536)
+    connection.sendall(b"%1\r\n+server\r\n+redis\r\n")
+    connection.recv(65536)
+    connection.sendall(b"+OK\r\n")
+    while connection.recv(65536):
+        connection.sendall(b">0\r\n>1\r\n$10\r\ninvalidate\r\n>2\r\n$10\r\ninvalidate\r\n:5\r\n")
+        connection.sendall(b">2\r\n$10\r\ninvalidate\r\n*2\r\n:1\r\n$1\r\nx\r\n-\r\n*1\r\n*0\r\n")
+
+
+def telling(connection: socket.socket) -> None:
+    """Repeat what was said, as some do that do not know HELLO."""
+    connection.recv(65536)
+    connection.sendall(b"-ERR unknown command, with args beginning with: `3`, `the-wrong-one`\r\n")
+    connection.recv(65536)
+
+
+def hanging_up(connection: socket.socket) -> None:
+    """Greet, and hang up."""
+    connection.recv(65536)
+    connection.sendall(b"%1\r\n+server\r\n+redis\r\n")
+    connection.recv(65536)
+    connection.sendall(b"+OK\r\n")
+
+
 def cut(connection: socket.socket) -> None:
     """Greet, then break off in the middle of each reply."""
     connection.recv(65536)
@@ -249,16 +275,20 @@ def impostor(behaviour: Behaviour) -> Iterator[int]:
         (loading, "LOADING"),
         (silent, "has not answered"),
         (cut, "lost"),
+        (strange, "alone"),
+        (telling, "unknown command"),
+        (hanging_up, "lost"),
     ],
 )
 def test_what_is_no_redis(
     start_proxy: StartProxy, origin: ScriptedOrigin, behaviour: Behaviour, word: str
 ) -> None:
     with impostor(behaviour) as port:
-        proxy = start_proxy("--redis-host", "127.0.0.1", "--redis-port", str(port))
+        proxy = start_proxy("--redis-url", f"redis://:the-wrong-one@127.0.0.1:{port}")
         with load(proxy, origin) as requests:
             wait_until(lambda: word in proxy.errors(), f"the warning with {word!r}")
             requests.wait_for(100)
+        assert "the-wrong-one" not in proxy.errors()
         proxy.stop()
 
 

@@ -35,7 +35,8 @@ def empty(redis: RedisServer) -> RedisServer:
 
 @pytest.fixture
 def pair(start_proxy: StartProxy, empty: RedisServer) -> tuple[ProxyProcess, ProxyProcess]:
-    return sharing(start_proxy, empty, *PATIENT), sharing(start_proxy, empty, *PATIENT)
+    options = (*PATIENT, "--purge-from", "127.0.0.0/8")
+    return sharing(start_proxy, empty, *options), sharing(start_proxy, empty, *options)
 
 
 class Counted:
@@ -210,6 +211,20 @@ def test_others_are_left_alone(pair: Pair, empty: RedisServer, origin: ScriptedO
     assert hit(pair[0], "/ab") == b"answer 1"
 
 
+def test_many_purges_by_tag_leave_the_rest(
+    pair: Pair, empty: RedisServer, origin: ScriptedOrigin
+) -> None:
+    origin.on("/rest", Counted(Cache_Tag="rest"))
+    keep(pair[0], empty, "/rest")
+    for first in range(0, 600, 100):
+        tags = ", ".join(f"other-{number}" for number in range(first, first + 100))
+        fields = {"Cache-Tag": tags}
+        assert pair[0].request("PURGE", "/", fields).status == 200
+    assert hit(pair[1], "/rest") == hit(pair[0], "/rest") == b"answer 1"
+    assert post(pair[1], tag="rest").status == 200
+    assert hit(pair[1], "/rest") is None
+
+
 @pytest.mark.parametrize("by", PURGES)
 def test_a_soft_purge_leaves_it_for_validation(
     pair: Pair, empty: RedisServer, origin: ScriptedOrigin, by: str
@@ -311,7 +326,8 @@ def test_what_is_no_response_is_a_miss(
     empty.do("SET", key, octets)
     assert pair[1].get("/hostile").body == b"answer 2"
     wait_until(lambda: empty.do("GET", key) != octets, "it to be replaced")
-    wait_until(lambda: hit(pair[0], "/hostile") == b"answer 2", "the other to have the new one")
+    # Both may have seen what was there, and removed it after the other's new one had come.
+    wait_until(lambda: hit(pair[0], "/hostile") not in (None, b"answer 1"), "it to be stored anew")
 
 
 def test_a_chunk_that_is_missing_is_a_miss(

@@ -36,7 +36,8 @@ cdef class CacheManager(Holder):
     cdef store(self, Entry entry, Stamp stamp)
     cdef drop(self, Entry entry)
     cdef outdate(self, Entry entry, int64_t now, Stamp stamp)
-    cdef bint is_settled(self, Fiber waiter) except -1
+    cdef list under_way(self, Fiber asker)
+    cdef forget_named(self, bytes url, Variant variant)
     cdef int64_t purge_indexed(self, list tags, bint soft) except -1
     cdef int64_t remove(self, list entries, bint soft) except -1
     cpdef int64_t purge_url(self, bytes url, bint soft) except -1

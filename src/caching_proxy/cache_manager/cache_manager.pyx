@@ -130,9 +130,14 @@ cdef class CacheManager(Holder):
         if self.tier is not None:
             self.tier.deposit(entry, stamp)
 
-    cdef bint is_settled(self, Fiber waiter) except -1:
-        """Whether Redis has heard of all purges, or cannot; `waiter` is woken when that is so."""
-        return self.tier is None or self.tier.is_settled(waiter)
+    cdef list under_way(self, Fiber asker):
+        """The purges that Redis is being told of (redis_tier.Errand); `asker` is woken as each is done."""
+        return [] if self.tier is None else self.tier.under_way(asker)
+
+    cdef forget_named(self, bytes url, Variant variant):
+        """What Redis has for this URL and variant is not so any more, whether or not memory has it."""
+        if self.tier is not None:
+            self.tier.remove(stored_name(url, variant, None))
 
     # -- what others do (Holder)
 
@@ -161,8 +166,11 @@ cdef class CacheManager(Holder):
         return self.remove(self.memory.of_prefix(prefix, suffix), soft)
 
     cdef int64_t drop_all(self) except -1:
-        self.coalescing.void_prefix(b"", b"")
+        self.void_all()
         return self.memory.clear()
+
+    cdef void_all(self):
+        self.coalescing.void_prefix(b"", b"")
 
     # -- purging, for all; what fetches under way bring is outdated then as well
 

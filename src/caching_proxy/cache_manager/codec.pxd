@@ -16,6 +16,7 @@ cdef class Decoded:
 
 cpdef bytes encode(Entry entry, Stamp stamp, tuple generations=*, bytes compressed=*, uint32_t chunks=*,
                    int64_t nonce=*)
+cpdef bint is_other_version(bytes data) except -1
 cpdef Decoded decode(bytes data, bytes url, Variant variant, bytes key)
 cpdef bytes encode_names(tuple selecting)
 cpdef tuple vary_names(bytes data)

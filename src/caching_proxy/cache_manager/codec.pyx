@@ -27,7 +27,8 @@ cdef enum:
     TAGGED = 16
     PARTIAL = 32
     FLAGS = 63
-    ITEMS_MAX = 65535         # tags, parts, or what Vary adds
+    ITEMS_MAX = 65535         # parts, or what Vary adds
+    TAGS_MAX = 1024
     NAMES_MAX = 256           # fields that select
 
 cdef int64_t LARGEST = <int64_t>1 << 53       # seconds or octets: whole as a double too
@@ -82,7 +83,7 @@ cpdef bytes encode(Entry entry, Stamp stamp, tuple generations=None,
     """
     cdef Fixed fixed
     cdef tuple pair
-    if max(len(entry.selecting or ()), len(entry.tags or ()), len(entry.parts or ())) > ITEMS_MAX:
+    if max(len(entry.selecting or ()), len(entry.parts or ())) > ITEMS_MAX or len(entry.tags or ()) > TAGS_MAX:
         return None
     fixed.magic = MAGIC
     fixed.version = VERSION
@@ -183,6 +184,16 @@ cpdef Decoded decode(bytes data, bytes url, Variant variant, bytes key):
     return decoded if is_head(entry, key) else None
 
 
+cpdef bint is_other_version(bytes data) except -1:
+    """Whether octets are of a layout of another version of this program: somebody may want them."""
+    return len(data) > 2 and data[:2] == encode_magic() and data[2] != VERSION
+
+
+cdef bytes encode_magic():
+    cdef uint16_t magic = MAGIC
+    return PyBytes_FromStringAndSize(<const char*>&magic, sizeof(magic))
+
+
 cdef bint take_fixed(Cursor* cursor, Fixed* fixed) noexcept:
     if cursor.end - cursor.at < <Py_ssize_t>sizeof(Fixed):
         return False
@@ -248,11 +259,12 @@ cdef take_tags(Cursor* cursor, int count, Decoded decoded):
     cdef list tags = []
     cdef list generations = []
     cdef bytes tag
-    while len(tags) < count and not cursor.broken:
+    while len(tags) < min(count, TAGS_MAX) and not cursor.broken:
         tag = take_text(cursor)
         cursor.broken |= tag is None
         tags.append(tag)
         generations.append(take_number(cursor))
+    cursor.broken |= len(set(tags)) != len(tags)
     decoded.entry.tags = tuple(tags)
     decoded.generations = tuple(generations)
 
@@ -278,6 +290,10 @@ cdef bint is_consistent(Decoded decoded, Fixed* fixed) noexcept:
     cdef Entry entry = decoded.entry
     if not 200 <= entry.status <= 999 or entry.length < 0 or entry.length > LARGEST:
         return False
+    if entry.status == 205 or entry.status == 304 or (entry.status == 204 and entry.length > 0):
+        return False
+    if fixed.tags > TAGS_MAX or not (is_value(entry.etag) and is_value(entry.last_modified)):
+        return False
     if entry.stale_while_revalidate < 0 or entry.stale_if_error < -1:
         return False
     if not (is_time(entry.date) and is_time(entry.born) and is_time(entry.fresh_until)):
@@ -289,6 +305,17 @@ cdef bint is_consistent(Decoded decoded, Fixed* fixed) noexcept:
     if fixed.parts or (entry.body is None) != (decoded.chunks > 0):
         return False
     return decoded.chunks > 0 or decoded.compressed or PyBytes_GET_SIZE(entry.body) == entry.length
+
+
+cdef bint is_value(bytes text) noexcept:
+    """Whether a text, where there is one, may be the value of a field."""
+    cdef Py_ssize_t at
+    if text is None:
+        return True
+    for at in range(PyBytes_GET_SIZE(text)):
+        if not VALUE[<uint8_t>PyBytes_AS_STRING(text)[at]]:
+            return False
+    return True
 
 
 cdef bint is_time(int64_t seconds) noexcept:

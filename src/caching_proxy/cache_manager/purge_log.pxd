@@ -4,7 +4,8 @@ from libc.stdint cimport int64_t
 
 cdef class Stamp:
     cdef readonly int64_t number          # of its URL's generation; 0: that is not known
-    cdef readonly int64_t sequence        # of the last purge in the log; 0: that is not known
+    cdef readonly int64_t sequence        # of the last purge by prefix; 0: that is not known
+    cdef readonly int64_t tag_sequence    # ... by tag; it is not stored
 
     cdef bint is_known(self) noexcept
 

@@ -3,7 +3,8 @@ from caching_proxy.cache_manager.standing import Standing
 class Stamp:
     number: int
     sequence: int
-    def __init__(self, number: int = 0, sequence: int = 0) -> None: ...
+    tag_sequence: int
+    def __init__(self, number: int = 0, sequence: int = 0, tag_sequence: int = 0) -> None: ...
 
 class Purge:
     sequence: int

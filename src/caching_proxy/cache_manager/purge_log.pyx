@@ -1,6 +1,6 @@
 """The latest purges of the whole fleet, and what a response is current as of.
 
-Purges by prefix and by tag stand in one short list in Redis, each with a number. A response carries the number of the
+Purges by prefix stand in one short list in Redis, those by tag in another, each with a number. A response carries the number of the
 last that was known when it was asked for: whether a later one means it can be told by everybody, without a message and
 whatever came first. What is older than the list reaches is taken for purged.
 """
@@ -22,9 +22,10 @@ cdef object GONE = Standing.GONE
 cdef class Stamp:
     """As of when a response is current."""
 
-    def __cinit__(self, int64_t number=0, int64_t sequence=0):
+    def __cinit__(self, int64_t number=0, int64_t sequence=0, int64_t tag_sequence=0):
         self.number = number
         self.sequence = sequence
+        self.tag_sequence = tag_sequence
 
     cdef bint is_known(self) noexcept:
         """Whether others can tell by it that a purge has come since."""

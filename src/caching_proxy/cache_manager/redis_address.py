@@ -64,6 +64,11 @@ class RedisAddress:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"
 
+    def without_secrets(self, text: str) -> str:
+        """What may be shown of what Redis says: some repeat the arguments of what they refuse."""
+        text = text.partition(", with args")[0]
+        return text.replace(self.password, "***") if self.password else text
+
     def greeting(self, name: str) -> list[tuple[bytes | str | int, ...]]:
         """The commands that a connection begins with: RESP3, who it is, which database."""
         words: tuple[bytes | str | int, ...] = ("HELLO", 3)

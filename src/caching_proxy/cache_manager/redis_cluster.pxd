@@ -7,6 +7,7 @@ cdef class RedisCluster(Redis):
     cdef object dial                  # (address, timeout, pushed, changed) -> RedisLink
     cdef RedisLink seed
     cdef dict nodes                   # (host, port) -> RedisLink
+    cdef dict greeted                 # link -> how many connections it had when that was last counted
     cdef list slots                   # slot -> RedisLink, or None
     cdef object due                   # TimerHandle: the next look at the layout
     cdef bint looking

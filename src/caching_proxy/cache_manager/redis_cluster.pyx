@@ -5,6 +5,7 @@ goes there; the layout is read again then, when a node is lost, and from time to
 """
 
 import binascii
+import re
 from dataclasses import replace
 
 import hiredis
@@ -20,6 +21,7 @@ cdef enum:
 cdef double LOOK = 5.0        # seconds between two looks at the layout ...
 cdef double LOOK_SOON = 0.1   # ... and after a sign that it has changed
 cdef bytes EVAL = b"EVAL"
+cdef object REDIRECTION = re.compile(r"(MOVED|ASK) ([0-9]{1,5}) ([^ ]{0,255}):([0-9]{1,5})( .*)?", re.ASCII).fullmatch
 
 
 cpdef int slot_of(bytes key) except -1:
@@ -45,6 +47,7 @@ cdef class RedisCluster(Redis):
         self.state = "closed"
         self.why = "it has not been asked yet"
         self.nodes = {}
+        self.greeted = {}
         self.slots = [None] * SLOTS
         self.dial = lambda where: RedisLink(where, timeout, self.pushed, self.node_changed, greeting)
         self.seed = RedisLink(address, max(timeout, 1.0), None, self.seed_changed)
@@ -110,22 +113,20 @@ cdef class RedisCluster(Redis):
         cdef RedisLink link
         if not isinstance(error, hiredis.ReplyError):
             return False
-        words = str(error).split()
-        if words[0] == "CLUSTERDOWN":
+        if str(error).startswith("CLUSTERDOWN"):
             self.look_soon()
-        if words[0] not in ("MOVED", "ASK") or len(words) < 3 or call.hops >= HOPS_MAX:
+        told = REDIRECTION(str(error))
+        if told is None or call.hops >= HOPS_MAX or int(told[2]) >= SLOTS or not 0 < int(told[4]) < 65536:
             return False
-        host, _, port = words[2].rpartition(":")
-        if not (port.isdigit() and words[1].isdigit() and int(words[1]) < SLOTS and int(port) < 65536):
-            return False
+        kind, slot, host, port = told.groups()
         link = self.node(host or self.address.host, int(port))
         call.hops += 1
-        if words[0] == "MOVED":
-            self.slots[int(words[1])] = link
+        if kind == "MOVED":
+            self.slots[int(slot)] = link
             self.look_soon()
         if link.state != "ready":
             return False
-        if words[0] == "ASK":
+        if kind == "ASK":
             link.call((b"ASKING",))
         link.put(call, call.words, max(0.0, call.deadline - self.loop.time()))
         return True
@@ -145,9 +146,11 @@ cdef class RedisCluster(Redis):
         """The connection to a node is another."""
         if self.state == "closed":
             return
-        if link.state == "ready":
+        if link.state == "ready" and self.greeted.get(link) != link.connections:
+            self.greeted[link] = link.connections
             self.connections += 1
         elif link.state == "waiting":
+            self.losses += 1
             self.look_soon()
         self.judge()
 
@@ -192,7 +195,7 @@ cdef class RedisCluster(Redis):
 
     cdef RedisLink anybody(self):
         cdef RedisLink link
-        for link in [self.seed, *self.nodes.values()]:
+        for link in [*self.nodes.values(), self.seed]:
             if link.state == "ready":
                 return link
         return None
@@ -213,19 +216,20 @@ cdef class RedisCluster(Redis):
         cdef list slots = [None] * SLOTS
         cdef RedisLink link
         try:
-            for found in ranges:
-                first, last, primary = found[0], found[1], found[2]
-                if not 0 <= first <= last < SLOTS:
+            for first, last, (host, port, *_), *_ in ranges:
+                if not (0 <= first <= last < SLOTS and 0 < port < 65536):
                     return False
-                host = (primary[0] or b"").decode() or self.address.host
-                link = self.node(host, primary[1])
+                link = self.node((host or b"").decode() or self.address.host, port)
                 slots[first:last + 1] = [link] * (last + 1 - first)
-        except (TypeError, ValueError, IndexError, AttributeError):
+        except (TypeError, ValueError, AttributeError):
+            return False
+        if not ranges:
             return False
         self.slots = slots
         used = set(slots)
         for place, link in list(self.nodes.items()):
             if link not in used:
                 del self.nodes[place]
+                self.greeted.pop(link, None)
                 link.close()
         return bool(self.nodes)

@@ -17,6 +17,7 @@ cdef class Redis:
     cdef readonly int64_t calls
     cdef readonly int64_t timeouts
     cdef readonly int64_t connections
+    cdef readonly int64_t losses      # of connections to nodes of a cluster
 
     cpdef Call call(self, tuple words, callback=*)
     cdef Call call_for(self, Fiber asker, tuple words, double seconds)

@@ -88,10 +88,10 @@ cdef class Call:
         self.over = True
         self.reply = reply
         self.error = error
+        if self.callback is not None:                   # first: what it learns is what the asker looks at
+            self.callback(self)
         if self.asker is not None:
             self.asker.wake()
-        if self.callback is not None:
-            self.callback(self)
 
 
 cdef class Stream:
@@ -221,14 +221,16 @@ cdef class RedisLink(Redis):
 
     cdef hear(self, Stream stream, bytes data):
         self.heard = self.loop.time()
-        try:
-            stream.reader.feed(data)
-            reply = stream.reader.gets()
-            while reply is not Ellipsis and self.stream is stream:
-                self.take(reply)
+        stream.reader.feed(data)
+        while self.stream is stream:
+            try:
                 reply = stream.reader.gets()
-        except hiredis.ProtocolError:
-            self.drop("what it sends is not the protocol of Redis")
+            except (hiredis.ProtocolError, TypeError):  # TypeError: a map whose key is a list
+                self.drop("what it sends is not the protocol of Redis")
+                return
+            if reply is Ellipsis:
+                return
+            self.take(reply)
 
     cdef take(self, object reply):
         cdef Call call
@@ -260,11 +262,11 @@ cdef class RedisLink(Redis):
 
     async def dial(self):
         try:
-            await asyncio.wait_for(self.begin(), GREETING)
+            stream = await asyncio.wait_for(self.begin(), GREETING)
         except (asyncio.TimeoutError, TimeoutError):
             self.drop(f"it has not answered within {GREETING:g} s")
         except hiredis.ReplyError as error:
-            self.drop(f"it refuses: {error}")
+            self.drop(f"it refuses: {self.address.without_secrets(str(error))}")
         except RedisDown as error:
             self.drop(str(error))
         except ssl.SSLError as error:
@@ -273,7 +275,8 @@ cdef class RedisLink(Redis):
             number = getattr(error, "errno", None)
             self.drop(os.strerror(number) if number and number > 0 else str(error) or type(error).__name__)
         else:
-            self.pause = PAUSE
+            if self.stream is not stream:               # it was lost since
+                return
             self.connections += 1
             self.set_state("ready", "")
             self.due = self.loop.call_later(PING, self.ping)
@@ -290,6 +293,7 @@ cdef class RedisLink(Redis):
                 lambda: stream, address.host, address.port, ssl=address.tls, server_hostname=name)
         for words in (*address.greeting(NAME), *self.greeting):
             await self.greet(words)
+        return stream
 
     def greet(self, tuple words):
         future = self.loop.create_future()
@@ -306,6 +310,7 @@ cdef class RedisLink(Redis):
     def ping(self):
         """Ask for a sign of life, and see whether there was one."""
         cdef Call call
+        self.pause = PAUSE
         self.due = self.loop.call_later(PING, self.ping)
         if self.loop.time() - self.heard >= SILENCE:
             self.drop(f"it has been silent for {SILENCE:g} s")

@@ -18,13 +18,18 @@ cdef class Holder:
     cdef int64_t drop_tag(self, bytes tag, bint soft) except -1
     cdef int64_t drop_prefix(self, bytes prefix, bytes suffix, bint soft) except -1
     cdef int64_t drop_all(self) except -1
+    cdef void_all(self)
 
 cdef class Generation:
     cdef int64_t number               # 0: there is none
+    cdef bint doubted                 # it may be another by now
     cdef double until                 # monotonic seconds until which it lasts in Redis at least
 
 cdef class Lookup(Fiber):
     cdef RedisTier tier
+    cdef bytes name
+    cdef bytes selected               # the name that Vary leads to
+    cdef Decoded decoded              # what was read
     cdef bytes url
     cdef Variant variant
     cdef Fields request
@@ -37,6 +42,7 @@ cdef class Lookup(Fiber):
     cdef bint changed_meanwhile       # ... or another response
     cdef Entry entry                  # what was found, or None
 
+    cdef double left(self) except? -1
     cdef Call ask(self, tuple words)
     cdef bytes accept(self, Call call)
     cdef end(self)
@@ -48,6 +54,8 @@ cdef class Deposit(Fiber):
 
 cdef class Errand(Fiber):
     cdef RedisTier tier
+    cdef list askers                  # fibers that wait for it
+    cdef bint over
 
 cdef class RedisTier:
     cdef Holder holder
@@ -59,12 +67,15 @@ cdef class RedisTier:
     cdef readonly int64_t processes   # how many use the cache
     cdef double room                  # seconds that a stale response stays
     cdef readonly bint live           # what happens in Redis is heard of here
-    cdef PurgeLog log
+    cdef PurgeLog log                 # of purges by prefix
+    cdef PurgeLog tag_log
+    cdef bint behind                  # a log could not be read when there was something new in it
+    cdef int64_t losses               # the link's count when it was last looked at
     cdef dict known                   # key of a generation -> Generation
-    cdef dict lookups                 # name -> Lookup
+    cdef dict lookups                 # name -> the Lookup that others may join
+    cdef set searches                 # every Lookup under way
     cdef readonly list pending                 # purges that Redis has not confirmed
     cdef set errands                  # those under way
-    cdef list waiters                 # fibers that wait until there are none
     cdef int64_t connection           # the link's count when it was last live
     cdef object beat                  # TimerHandle
     cdef bint recovering              # an errand finds back
@@ -79,8 +90,10 @@ cdef class RedisTier:
     cdef double now(self) except? -1
     cdef bytes url_index(self, bytes url)
     cdef bytes tag_index(self, bytes tag)
-    cdef tuple log_words(self, bytes line)
     cdef Call ask_for(self, Fiber asker, tuple words)
+    cdef Call ask_within(self, Fiber asker, tuple words, double seconds)
+    cdef Call ask_number(self, Fiber asker, bytes index, int64_t lasts, double seconds)
+    cdef bint has_read(self, Call call) except -1
     cdef set_out(self)
     cdef bint is_usable(self) noexcept
     cdef begin(self, int64_t connection)
@@ -88,7 +101,8 @@ cdef class RedisTier:
     cdef report(self)
     cdef read_log(self)
     cdef lose(self)
-    cdef Lookup look_up(self, Fiber asker, bytes url, Variant variant, Fields request, int64_t generation)
+    cdef Lookup look_up(self, Fiber asker, bytes url, Variant variant, Fields request, int64_t generation,
+                        bint shared)
     cdef ended(self, Lookup lookup)
     cdef object standing(self, Decoded decoded)
     cdef Stamp stamp(self, bytes url)
@@ -101,7 +115,7 @@ cdef class RedisTier:
     cdef forget(self, Entry entry)
     cdef remove(self, bytes name)
     cdef int64_t number_of(self, bytes index) except -1
-    cdef learn(self, bytes index, Call made, Call call, int64_t lasts)
+    cdef flag(self, bytes name)
     cdef invalidated(self, bytes key)
     cdef doubt(self, bytes index, bytes rest)
     cdef drop_of(self, bytes rest, bint soft)
@@ -109,5 +123,8 @@ cdef class RedisTier:
     cdef outdate_all(self)
     cdef purge(self, str kind, bytes name, bytes suffix, bint soft)
     cdef postpone(self, tuple purge)
+    cdef drop_again(self, tuple purge)
     cdef done(self, Errand errand)
-    cdef bint is_settled(self, Fiber waiter) except -1
+    cdef list under_way(self, Fiber asker)
+
+cdef bint all_done(list errands) except -1

@@ -22,9 +22,10 @@ from libc.stdint cimport int64_t, uint32_t
 from libc.time cimport time
 
 from caching_proxy.cache_manager.cache_key cimport key_digest, stored_name, whole_url
-from caching_proxy.cache_manager.codec cimport decode, encode, encode_names, vary_names
+from caching_proxy.cache_manager.codec cimport decode, encode, encode_names, is_other_version, vary_names
 
 from caching_proxy.cache_manager.purge_log import purge_line
+from caching_proxy.cache_manager.redis_link import RedisDown
 from caching_proxy.cache_manager.rfc9111.vary import selecting_values
 from caching_proxy.cache_manager.standing import Standing
 
@@ -39,16 +40,22 @@ cdef enum:
     FETCH_TIME = 120000       # milliseconds that a generation outlasts the fetch that needs it
     TAG_TIME = 604800000      # ... that one of a tag lasts when nothing is stored with it any more
     LIFE_MAX = 31536000       # seconds that a response stays at most
-    LOG_LENGTH = 64           # purges in the log
+    LOG_LENGTH = 256          # purges in a log
+    BODY_MAX = 16777216       # octets of a body that is stored: more would hold up everybody else
+    URL_MAX = 1024            # octets of a URL whose responses are stored
     SILENCE_MAX = 5           # seconds after which a process that says nothing is not counted any more
     DIGITS_MAX = 19           # of a generation
 
 cdef int64_t NUMBER_MAX = <int64_t>1 << 62
+cdef double LEAST = 0.001     # seconds: with less left nothing is asked any more
 cdef double BEAT = 1.0        # seconds between two looks at the log, should news be lost
 
 cdef object CURRENT = Standing.CURRENT
 cdef object STALE = Standing.STALE
 cdef object GONE = Standing.GONE
+cdef object TOO_LATE = RedisDown("there is no time left for it")
+PREFIX_LOG = b"purges"
+TAG_LOG = b"purged-tags"
 # Not under the prefix: what is counted is no news for memory tiers.
 COUNTERS = b"caching-proxy:counters:"
 PROCESSES = b"caching-proxy:processes:"
@@ -57,8 +64,8 @@ cdef bytes SLICES = b"slices\n"
 
 # The log, begun where it is not there; with a second argument that is put at its end.
 cdef bytes WRITE_LOG = b"""
-local last = redis.call('LINDEX', KEYS[1], -1)
-local number = tonumber(last and string.match(last, '^%d+'))
+local last = redis.pcall('LINDEX', KEYS[1], -1)
+local number = type(last) == 'string' and tonumber(string.match(last, '^%d+'))
 if not number then
   number = tonumber(ARGV[1])
   redis.call('DEL', KEYS[1])
@@ -81,8 +88,18 @@ return redis.call('ZCARD', KEYS[1])
 """
 # Count a generation up; where there is none, begin one.
 cdef bytes SOFTEN = b"""
-if redis.call('EXISTS', KEYS[1]) == 1 then return redis.call('INCR', KEYS[1]) end
+if redis.call('EXISTS', KEYS[1]) == 1 then
+  local counted = redis.pcall('INCR', KEYS[1])
+  if type(counted) == 'number' then return counted end
+end
 return redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+"""
+# Let a key live so many milliseconds at least; 0: it is gone.
+cdef bytes EXTEND = b"""
+local left = redis.call('PTTL', KEYS[1])
+if left == -2 then return 0 end
+if left >= 0 and left < tonumber(ARGV[1]) then redis.call('PEXPIRE', KEYS[1], ARGV[1]) end
+return 1
 """
 
 
@@ -113,6 +130,10 @@ cdef class Holder:
         """Drop everything."""
         raise NotImplementedError
 
+    cdef void_all(self):
+        """What is being fetched is not to be stored."""
+        raise NotImplementedError
+
 
 cdef class Generation:
     """What is known of a generation in Redis."""
@@ -131,6 +152,7 @@ cdef class Lookup(Fiber):
         self.variant = variant
         self.request = request
         self.generation = generation
+        self.name = stored_name(url, variant, None)
         self.askers = []
         self.deadline = tier.now() + tier.link.timeout
 
@@ -139,10 +161,7 @@ cdef class Lookup(Fiber):
             await self.read()
             if self.outdated:
                 self.outdated = False
-                self.entry = None
                 await self.read()
-            if self.outdated:
-                self.entry = None
         finally:
             self.end()
 
@@ -150,22 +169,21 @@ cdef class Lookup(Fiber):
         """Find the response, and what tells whether it is current, in one round trip where it is plain."""
         cdef RedisTier tier = self.tier
         cdef bytes index = tier.url_index(self.url)
-        cdef bytes name = stored_name(self.url, self.variant, None)
-        cdef Call made = None, current = None, call
+        cdef bytes name = self.name
+        cdef Call current = None, call
         cdef Decoded decoded
         cdef bytes data
+        self.decoded = None
         if tier.number_of(index) == 0:
-            made = self.ask((b"SET", index, new_number(), b"NX", b"PX", FETCH_TIME))
-            current = self.ask((b"GET", index))
+            current = tier.ask_number(self, index, FETCH_TIME, self.left())
         call = self.ask((b"GET", tier.prefix + name))
         while not call.over or (current is not None and not current.over):
             await self.changed()
-        if current is not None:
-            tier.learn(index, made, current, FETCH_TIME)
         data = self.accept(call)
         if data is not None and vary_names(data) is not None:
             self.varies = True
             name = stored_name(self.url, self.variant, selecting_values(vary_names(data), self.request))
+            self.selected = name
             call = self.ask((b"GET", tier.prefix + name))
             while not call.over:
                 await self.changed()
@@ -173,33 +191,28 @@ cdef class Lookup(Fiber):
         if data is None:
             return
         decoded = decode(data, self.url, self.variant, key_digest(whole_url(self.url), self.variant))
-        if decoded is None:
-            tier.remove(name)
+        if decoded is None or decoded.compressed or decoded.entry.length > BODY_MAX:
+            if not is_other_version(data):
+                tier.remove(name)
             return
         if decoded.entry.tags is not None:
             await self.learn_tags(decoded.entry.tags)
-        standing = tier.standing(decoded)
-        if standing is GONE:
+        if tier.standing(decoded) is GONE:
             tier.remove(name)
             return
         if decoded.chunks and not await self.read_chunks(decoded, name):
             return
-        if standing is STALE:
-            decoded.entry.fresh_until = min(decoded.entry.fresh_until, time(NULL))
-        self.entry = decoded.entry
+        self.decoded = decoded
 
     async def learn_tags(self, tuple tags):
         """See to it that the generations of these are known here."""
         cdef RedisTier tier = self.tier
         cdef Call call
-        cdef list asked = []
-        for tag in tags:
-            if not tag.startswith(SLICES) and tier.number_of(tier.tag_index(tag)) == 0:
-                asked.append((tier.tag_index(tag), self.ask((b"GET", tier.tag_index(tag)))))
-        for index, call in asked:
+        calls = [tier.ask_number(self, tier.tag_index(tag), 0, self.left()) for tag in tags
+                 if not tag.startswith(SLICES) and tier.number_of(tier.tag_index(tag)) == 0]
+        for call in calls:
             while not call.over:
                 await self.changed()
-            tier.learn(index, None, call, 0)
 
     async def read_chunks(self, Decoded decoded, bytes name):
         """Put the body together; whether it is all there."""
@@ -227,19 +240,35 @@ cdef class Lookup(Fiber):
         entry.body = b"".join(body)
         return size == entry.length
 
+    cdef double left(self) except? -1:
+        """Seconds that there are left."""
+        return self.deadline - self.tier.now()
+
     cdef Call ask(self, tuple words):
-        return self.tier.link.call_for(self, words, max(0.0, self.deadline - self.tier.now()))
+        return self.tier.ask_within(self, words, self.left())
 
     cdef bytes accept(self, Call call):
         """The octets that a GET found, or None."""
         return call.reply if call.error is None and isinstance(call.reply, bytes) else None
 
     cdef end(self):
+        """Give what was found, if it still is what it was, to memory and to all who wait."""
         cdef Fiber asker
         self.over = True
         self.tier.ended(self)
-        if self.entry is not None and not self.changed_meanwhile:
-            self.tier.holder.take_found(self.entry, self.generation)
+        if self.decoded is not None and not self.outdated and self.tier.is_usable():
+            standing = self.tier.standing(self.decoded)
+            if standing is not GONE:
+                self.entry = self.decoded.entry
+            if standing is STALE:
+                self.entry.fresh_until = min(self.entry.fresh_until, time(NULL))
+        if self.entry is None:
+            self.tier.misses += 1
+        else:
+            self.tier.hits += 1
+            if not self.changed_meanwhile:
+                self.tier.holder.take_found(self.entry, self.generation)
+        self.decoded = None
         for asker in self.askers:
             asker.wake()
 
@@ -254,23 +283,20 @@ cdef class Deposit(Fiber):
 
     async def run(self):
         cdef RedisTier tier = self.tier
-        cdef list learned = []
-        cdef Call made, call
-        for tag in self.entry.tags:
-            index = tier.tag_index(tag)
-            if not tag.startswith(SLICES) and tier.number_of(index) == 0:
-                made = tier.ask_for(self, (b"SET", index, new_number(), b"NX", b"PX", TAG_TIME))
-                learned.append((index, made, tier.ask_for(self, (b"GET", index))))
-        for index, made, call in learned:
+        cdef Call call
+        calls = [tier.ask_number(self, tier.tag_index(tag), TAG_TIME, tier.link.timeout) for tag in self.entry.tags
+                 if not tag.startswith(SLICES) and tier.number_of(tier.tag_index(tag)) == 0]
+        for call in calls:
             while not call.over:
                 await self.changed()
-            tier.learn(index, made, call, TAG_TIME)
-        if learned:                                     # a purge may have come before their generations were read
-            call = tier.ask_for(self, tier.log_words(b""))
+        if calls:                                       # a purge may have come before their generations were read
+            call = tier.ask_for(self, log_command(tier.prefix + TAG_LOG, b""))
             while not call.over:
                 await self.changed()
-            tier.take_log(call)
-        tier.write(self.entry, self.stamp, self.entry.tags)
+            if not tier.take_tag_log(call):
+                return
+        if tier.tag_log.verdict(self.stamp.tag_sequence, self.entry.url, self.entry.tags) is CURRENT:
+            tier.write(self.entry, self.stamp, self.entry.tags)
 
 
 cdef class Errand(Fiber):
@@ -278,6 +304,7 @@ cdef class Errand(Fiber):
 
     def __cinit__(self, RedisTier tier):
         self.tier = tier
+        self.askers = []
 
     async def purge(self, tuple purge):
         """Carry out one purge; what Redis has not confirmed is done again when it is back."""
@@ -294,15 +321,10 @@ cdef class Errand(Fiber):
         cdef Call call
         cdef bytes index
         kind, name, suffix, soft = purge
-        if kind != "url":
-            line = purge_line(soft, name if kind == "tag" else None, name, suffix)
-            call = tier.ask_for(self, tier.log_words(line))
-            while not call.over:
-                await self.changed()
-            if not tier.take_log(call):
-                return False
         if kind == "prefix":
-            return True
+            return await self.write_log(PREFIX_LOG, purge_line(soft, None, name, suffix))
+        if kind == "tag" and not await self.write_log(TAG_LOG, purge_line(soft, name, b"", b"")):
+            return False
         index = tier.url_index(name) if kind == "url" else tier.tag_index(name)
         tier.known.pop(index, None)
         lasts = FETCH_TIME if kind == "url" else TAG_TIME
@@ -317,12 +339,27 @@ cdef class Errand(Fiber):
             while not call.over:
                 await self.changed()
         tier.known.pop(index, None)
+        if call.error is None and len(tier.link.nodes_now()) > 1:
+            tier.drop_again(purge)
         return call.error is None
+
+    async def write_log(self, bytes log, bytes line):
+        """Whether a purge stands in one of the logs, or that is gone."""
+        cdef RedisTier tier = self.tier
+        cdef Call call = tier.ask_for(self, log_command(tier.prefix + log, line))
+        while not call.over:
+            await self.changed()
+        if is_full(call):
+            call = tier.ask_for(self, (b"UNLINK", tier.prefix + log))
+            while not call.over:
+                await self.changed()
+            return call.error is None
+        return tier.take_tag_log(call) if log is TAG_LOG else tier.take_log(call)
 
     async def recover(self):
         """Find back after a connection was made: first the purges that wait, then the log; then memory is anew."""
         cdef RedisTier tier = self.tier
-        cdef Call call
+        cdef Call call, tags
         cdef int64_t connection = tier.link.connections
         try:
             while tier.pending:
@@ -331,17 +368,17 @@ cdef class Errand(Fiber):
                     return
                 if tier.pending and tier.pending[0] is purge:
                     del tier.pending[0]
-            call = tier.ask_for(self, tier.log_words(b""))
-            while not call.over:
+            tags = tier.ask_for(self, log_command(tier.prefix + TAG_LOG, b""))
+            call = tier.ask_for(self, log_command(tier.prefix + PREFIX_LOG, b""))
+            while not (call.over and tags.over):
                 await self.changed()
             if isinstance(call.error, hiredis.ReplyError):
                 hint = " (a node of a cluster: say --use-cluster)" if str(call.error).startswith("MOVED") else ""
                 tier.tell(f"{tier.link.address}: {call.error}{hint}")
-            elif call.error is None and connection == tier.link.connections and tier.take_log(call):
+            elif connection == tier.link.connections and tier.take_log(call) and tier.take_tag_log(tags):
                 tier.begin(connection)
         finally:
             tier.recovering = False
-            tier.done(self)
 
 
 cdef class RedisTier:
@@ -358,11 +395,12 @@ cdef class RedisTier:
         self.prefix = prefix.encode()
         self.room = room
         self.log = PurgeLog()
+        self.tag_log = PurgeLog()
         self.known = {}
         self.lookups = {}
+        self.searches = set()
         self.pending = []
         self.errands = set()
-        self.waiters = []
         self.name = secrets.token_hex(8).encode()
         self.told_figures = {}
         self.processes = 0
@@ -393,19 +431,45 @@ cdef class RedisTier:
         """`tag` is one of those that CacheManager.tags_of gives."""
         return self.prefix + tag.replace(b"\n", b":", 1)
 
-    cdef tuple log_words(self, bytes line):
-        """What reads the log, having put `line` at its end."""
-        return log_command(self.prefix, line)
-
     cdef Call ask_for(self, Fiber asker, tuple words):
         return self.link.call_for(asker, words, self.link.timeout)
+
+    cdef Call ask_within(self, Fiber asker, tuple words, double seconds):
+        """Ask, where there is time left."""
+        cdef Call call
+        if seconds > LEAST:
+            return self.link.call_for(asker, words, seconds)
+        call = Call.__new__(Call)
+        call.end(None, TOO_LATE)
+        return call
+
+    cdef Call ask_number(self, Fiber asker, bytes index, int64_t lasts, double seconds):
+        """Learn a generation; where there is none, and `lasts` (milliseconds) says how long, begin one."""
+        cdef Call made = None
+        cdef Call call = Call.__new__(Call)
+        if seconds <= LEAST:
+            call.end(None, TOO_LATE)
+            return call
+        if lasts:
+            made = self.link.call((b"SET", index, new_number(), b"NX", b"PX", lasts), self.written)
+        # In the order of what Redis says, so that later news is not taken for older.
+        call.callback = functools.partial(self.learn, index, made, lasts)
+        self.link.put(call, (b"GET", index), seconds)
+        call.asker = None if call.over else asker
+        return call
 
     # -- being there
 
     def link_changed(self, link):
         """The state of the connection is another."""
+        if self.losses != link.losses:                  # what one node has to tell is not heard
+            self.losses = link.losses
+            self.known.clear()
+            self.outdate_all()
         if link.state == "ready":
             self.set_out()
+            if self.live and self.behind:
+                self.read_log()
         elif link.state == "waiting" or link.state == "closed":
             if self.live or not self.told:
                 self.tell(f"{link.address}: {link.why}")
@@ -417,21 +481,21 @@ cdef class RedisTier:
             return
         self.recovering = True
         errand = Errand(self)
-        self.errands.add(errand)
         errand.start(errand.recover())
 
     cdef bint is_usable(self) noexcept:
-        """Whether what is found there may be used: not while it has not heard of a purge."""
-        return self.live and self.link.state == "ready" and not self.pending
+        """Whether what is found there may be used: not while a purge has not been heard of, here or there."""
+        return (self.live and self.link.state == "ready" and not self.pending and not self.behind
+                and self.connection == self.link.connections)
 
     cdef begin(self, int64_t connection):
         """All is known that is to be known of this connection's Redis."""
         if self.connection != connection or not self.live:
-            self.known.clear()
-            self.holder.drop_all()
+            self.lose()
             log.info("Redis at %s: in use", self.link.address)
         self.connection = connection
         self.live = True
+        self.behind = False
         self.told = False
 
     cdef tell(self, str why):
@@ -473,12 +537,31 @@ cdef class RedisTier:
             self.told_figures[name] -= more
 
     cdef read_log(self):
-        self.link.call((b"LRANGE", self.prefix + b"purges", 0, -1), self.take_log)
+        self.link.call((b"LRANGE", self.prefix + TAG_LOG, 0, -1), self.take_tag_log)
+        self.link.call((b"LRANGE", self.prefix + PREFIX_LOG, 0, -1), self.take_log)
+
+    def take_tag_log(self, Call call):
+        """Heed the purges by tag that are new: what is being fetched may turn out to have the tag. As `take_log`."""
+        cdef Purge purge
+        if not self.has_read(call):
+            return False
+        fresh = self.tag_log.take(call.reply)
+        if fresh is None:
+            self.holder.void_all()
+        for purge in fresh or ():
+            if purge.tag is not None:
+                self.holder.drop_tag(purge.tag, purge.soft)
+        return True
+
+    cdef bint has_read(self, Call call) except -1:
+        """Whether a log has been read; where it has not, this proxy is behind until it is."""
+        self.behind = call.error is not None or not isinstance(call.reply, list)
+        return not self.behind
 
     def take_log(self, Call call):
-        """Do what the log says that is new; whether it could be read."""
+        """Do what the log of purges by prefix says that is new; whether it could be read."""
         cdef Purge purge
-        if call.error is not None or not isinstance(call.reply, list):
+        if not self.has_read(call):
             return False
         fresh = self.log.take(call.reply)
         if fresh is None:
@@ -490,9 +573,7 @@ cdef class RedisTier:
             return True
         for purge in fresh:
             self.outdate_all()
-            if purge.tag is not None:
-                self.holder.drop_tag(purge.tag, purge.soft)
-            else:
+            if purge.prefix is not None:
                 self.holder.drop_prefix(purge.prefix, purge.suffix, purge.soft)
         return True
 
@@ -504,30 +585,31 @@ cdef class RedisTier:
 
     # -- finding
 
-    cdef Lookup look_up(self, Fiber asker, bytes url, Variant variant, Fields request, int64_t generation):
-        """Search for what answers this request; `asker` is woken when that is over. None where Redis is away."""
-        cdef Lookup lookup
-        cdef bytes name
-        if not self.is_usable():
+    cdef Lookup look_up(self, Fiber asker, bytes url, Variant variant, Fields request, int64_t generation,
+                        bint shared):
+        """Search for what answers this request; `asker` is woken when that is over. None where Redis is away.
+
+        A search that is `shared` is that of all who ask for the same meanwhile.
+        """
+        cdef Lookup lookup = None
+        if not self.is_usable() or PyBytes_GET_SIZE(url) > URL_MAX:
             return None
-        name = stored_name(url, variant, None)
-        lookup = self.lookups.get(name)
+        if shared:
+            lookup = self.lookups.get(stored_name(url, variant, None))
         if lookup is None:
             lookup = Lookup(self, url, variant, request, generation)
-            self.lookups[name] = lookup
+            self.searches.add(lookup)
+            if shared:
+                self.lookups[lookup.name] = lookup
             lookup.start(lookup.run())
         if not lookup.over:
             lookup.askers.append(asker)
         return lookup
 
     cdef ended(self, Lookup lookup):
-        cdef bytes name = stored_name(lookup.url, lookup.variant, None)
-        if self.lookups.get(name) is lookup:
-            del self.lookups[name]
-        if lookup.entry is not None:
-            self.hits += 1
-        else:
-            self.misses += 1
+        self.searches.discard(lookup)
+        if self.lookups.get(lookup.name) is lookup:
+            del self.lookups[lookup.name]
 
     cdef object standing(self, Decoded decoded):
         """What purges have left of a response."""
@@ -543,14 +625,16 @@ cdef class RedisTier:
 
     cdef Stamp stamp(self, bytes url):
         """As of when a response is current that is asked for now."""
-        if not self.live:
-            return Stamp(0, 0)
-        return Stamp(self.number_of(self.url_index(url)), self.log.last)
+        if not self.is_usable():
+            return Stamp()
+        return Stamp(self.number_of(self.url_index(url)), self.log.last, self.tag_log.last)
 
     cdef deposit(self, Entry entry, Stamp stamp):
         """Store a response for all."""
         cdef Deposit deposit
-        if not stamp.is_known() or not self.is_usable():
+        if stamp is None or not stamp.is_known() or not self.is_usable() or b"\0" in entry.url:
+            return                                      # slices are looked for in memory alone
+        if entry.length > BODY_MAX:
             return
         if self.link.backlog() > BACKLOG_MAX:
             self.skipped += 1
@@ -568,6 +652,7 @@ cdef class RedisTier:
         cdef uint32_t chunks = 0
         cdef int64_t nonce = 0
         cdef list numbers = []
+        self.flag(name)
         if life <= 0 or self.log.verdict(stamp.sequence, entry.url, entry.tags) is not CURRENT:
             return
         for tag in tags:
@@ -618,7 +703,7 @@ cdef class RedisTier:
         cdef double until = self.now() + life / 1000.0
         if generation is not None and generation.until < until - slack / 1000.0:
             generation.until = until
-            self.link.call((b"PEXPIRE", index, life), functools.partial(self.extended, index))
+            self.link.call((b"EVAL", EXTEND, 1, index, life), functools.partial(self.extended, index))
 
     def extended(self, index, Call call):
         """The generation lasts longer, or was gone already."""
@@ -630,22 +715,28 @@ cdef class RedisTier:
         self.remove(stored_name(entry.url, entry.variant, entry.selecting))
 
     cdef remove(self, bytes name):
+        self.flag(name)
         if self.live:
             self.link.call((b"UNLINK", self.prefix + name))
+
+    cdef flag(self, bytes name):
+        """A response is another now, or gone: who is reading it does not put it into memory."""
+        cdef Lookup lookup
+        for lookup in self.searches:
+            if lookup.name == name or lookup.selected == name:
+                lookup.changed_meanwhile = True
 
     # -- generations
 
     cdef int64_t number_of(self, bytes index) except -1:
         """A generation as it is known here; 0: it is not."""
         cdef Generation generation = self.known.get(index)
-        return 0 if generation is None else generation.number
+        return 0 if generation is None or generation.doubted else generation.number
 
-    cdef learn(self, bytes index, Call made, Call call, int64_t lasts):
+    def learn(self, index, Call made, lasts, Call call):
         """Take over what Redis says a generation is; `made`: it was begun by us, to last for as many milliseconds."""
         cdef int64_t number = number_in(call)
         cdef double until = 0
-        if made is not None:
-            self.written(made)
         if number == 0:
             return
         if made is not None and made.reply is not None and made.error is None:
@@ -658,24 +749,22 @@ cdef class RedisTier:
 
     def heed(self, list push):
         """Keys under the prefix have changed; None: all of them."""
-        if push[0] != b"invalidate":
+        if len(push) != 2 or push[0] != b"invalidate":
             return
         if push[1] is None:
             self.lose()
             self.read_log()
-            return
-        for key in push[1]:
-            self.invalidated(key)
+        elif isinstance(push[1], list):
+            for key in push[1]:
+                if isinstance(key, bytes) and key.startswith(self.prefix):
+                    self.invalidated(key)
 
     cdef invalidated(self, bytes key):
         cdef bytes rest = key[PyBytes_GET_SIZE(self.prefix):]
-        cdef Lookup lookup
         if IS_NAME(rest):
-            lookup = self.lookups.get(rest)
-            if lookup is not None:
-                lookup.changed_meanwhile = True
+            self.flag(rest)
             self.holder.drop_named(rest)
-        elif rest == b"purges":
+        elif rest == PREFIX_LOG or rest == TAG_LOG:
             self.read_log()
         elif rest.startswith((b"url:", b"tag:", b"group:")):
             self.doubt(key, rest)
@@ -685,11 +774,10 @@ cdef class RedisTier:
         cdef Generation generation = self.known.get(index)
         if rest.startswith(b"url:"):
             self.outdate(rest[4:])
-        else:
-            self.outdate_all()
         if generation is None:
             self.drop_of(rest, False)
         else:
+            generation.doubted = True
             self.link.call((b"GET", index), functools.partial(self.settle, index, rest, generation))
 
     def settle(self, index, rest, Generation generation, Call call):
@@ -698,11 +786,10 @@ cdef class RedisTier:
         standing = compared(generation.number, number)
         if standing is not CURRENT:
             self.drop_of(rest, standing is STALE)
-        if self.known.get(index) is generation:
-            if standing is GONE:
-                del self.known[index]
-            else:
-                generation.number = number
+        generation.doubted = False
+        generation.number = number
+        if standing is GONE and self.known.get(index) is generation:
+            del self.known[index]
 
     cdef drop_of(self, bytes rest, bint soft):
         kind, _, name = rest.partition(b":")
@@ -714,13 +801,13 @@ cdef class RedisTier:
     cdef outdate(self, bytes url):
         """What is being searched for this URL may be outdated when it comes."""
         cdef Lookup lookup
-        for lookup in self.lookups.values():
+        for lookup in self.searches:
             if whole_url(lookup.url) == url:
                 lookup.outdated = True
 
     cdef outdate_all(self):
         cdef Lookup lookup
-        for lookup in self.lookups.values():
+        for lookup in self.searches:
             lookup.outdated = True
 
     # -- purging
@@ -737,32 +824,50 @@ cdef class RedisTier:
 
     cdef postpone(self, tuple purge):
         """Keep a purge for when Redis is back."""
-        self.pending.append(purge)
+        if purge not in self.pending:
+            self.pending.append(purge)
         if len(self.pending) > PENDING_MAX:
             self.pending[:] = [("prefix", b"", b"", False)]
         if self.link.state == "ready":
             self.set_out()
 
+    cdef drop_again(self, tuple purge):
+        """What was found at one node while another had not heard yet."""
+        kind, name, _, soft = purge
+        if kind == "url":
+            self.outdate(name)
+            self.holder.drop_url(name, soft)
+        else:
+            self.holder.drop_tag(name, soft)
+
     cdef done(self, Errand errand):
-        cdef Fiber waiter
+        cdef Fiber asker
+        errand.over = True
         self.errands.discard(errand)
-        if not self.errands:
-            waiters, self.waiters = self.waiters, []
-            for waiter in waiters:
-                waiter.wake()
+        for asker in errand.askers:
+            asker.wake()
 
-    cdef bint is_settled(self, Fiber waiter) except -1:
-        """Whether all purges are done; `waiter` is woken when they are."""
-        if not self.errands:
-            return True
-        self.waiters.append(waiter)
-        return False
+    cdef list under_way(self, Fiber asker):
+        """The purges that Redis is being told of; `asker` is woken as each is done."""
+        cdef Errand errand
+        for errand in self.errands:
+            errand.askers.append(asker)
+        return list(self.errands)
 
 
-def log_command(bytes prefix, bytes line):
-    """The command that reads the log of purges under a prefix, having put `line` at its end (empty: it does not)."""
+cdef bint all_done(list errands) except -1:
+    """Whether these are over."""
+    cdef Errand errand
+    for errand in errands:
+        if not errand.over:
+            return False
+    return True
+
+
+def log_command(bytes key, bytes line):
+    """The command that reads a log of purges, having put `line` at its end (empty: it does not)."""
     start = secrets.randbits(30) + 1 << SOFT_BITS
-    return (b"EVAL", WRITE_LOG, 1, prefix + b"purges", start, line, LOG_LENGTH)
+    return (b"EVAL", WRITE_LOG, 1, key, start, line, LOG_LENGTH)
 
 
 cdef int64_t new_number() except -1:
@@ -772,7 +877,7 @@ cdef int64_t new_number() except -1:
 
 cdef bint is_full(Call call) except -1:
     """Whether Redis takes nothing because its memory is full."""
-    return isinstance(call.error, hiredis.ReplyError) and str(call.error).startswith("OOM")
+    return isinstance(call.error, hiredis.ReplyError) and "OOM" in str(call.error)
 
 
 cdef int64_t number_in(Call call) except -1:

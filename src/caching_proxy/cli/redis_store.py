@@ -15,7 +15,7 @@ from caching_proxy.cache_manager.purge_log import purge_line
 from caching_proxy.cache_manager.redis_address import RedisAddress
 from caching_proxy.cache_manager.redis_cluster import RedisCluster
 from caching_proxy.cache_manager.redis_link import Redis, RedisDown, RedisLink
-from caching_proxy.cache_manager.redis_tier import COUNTERS, PROCESSES, log_command
+from caching_proxy.cache_manager.redis_tier import COUNTERS, PREFIX_LOG, PROCESSES, log_command
 from caching_proxy.settings import StoreSettings
 
 TIMEOUT = 10.0  # seconds that Redis gets for an answer
@@ -50,10 +50,10 @@ async def _clear(settings: StoreSettings, progress: Progress) -> int:
     prefix = settings.redis_prefix.encode()
     removed = 0
     async with _connected(settings) as redis:
-        await redis.ask(*log_command(prefix, purge_line(False, None, b"", b"")))
+        await redis.ask(*log_command(prefix + PREFIX_LOG, purge_line(False, None, b"", b"")))
         async for node, keys in _ours(redis, prefix, progress):
             for key, gone in zip(keys, await _all(node, b"UNLINK", keys), strict=True):
-                removed += gone if b"/" not in key else 0
+                removed += gone if is_response(key) else 0
     return removed
 
 
@@ -64,7 +64,7 @@ async def _stats(settings: StoreSettings) -> dict[str, Any]:
         told = await redis.ask(b"HGETALL", COUNTERS + prefix)
         processes = await redis.ask(b"ZCARD", PROCESSES + prefix)
         async for _, keys in _ours(redis, prefix, lambda done, total: None):
-            entries += sum(b"/" not in key for key in keys)
+            entries += sum(map(is_response, keys))
         memory = sum(
             [_used_memory(await node.ask(b"INFO", b"memory")) for node in redis.nodes_now()]
         )
@@ -79,6 +79,11 @@ async def _stats(settings: StoreSettings) -> dict[str, Any]:
         **counters,
         "processes": processes,
     }
+
+
+def is_response(key: bytes) -> bool:
+    """Whether one of our keys is that of a response, not of a chunk of its body."""
+    return re.search(rb"/[0-9]+$", key) is None
 
 
 def _used_memory(info: Any) -> int:

@@ -47,6 +47,7 @@ cdef class Exchange(Reader):
     cdef object verdict               # rfc9111.Reuse
     cdef Lookup lookup                # where Redis was asked for it
     cdef bint varies                  # ... and other responses for its URL are stored
+    cdef list purges                  # that Redis is being told of (redis_tier.Errand), since this request; or None
     # a purge
     cdef bint answered                # it is done, or could not be
     cdef object receipt

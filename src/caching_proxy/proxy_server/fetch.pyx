@@ -432,6 +432,8 @@ cdef class Fetch(Receiver):
         cdef Entry held = self.service.cache.memory.select(self.url, self.variant, self.request.fields)
         if held is not None:
             self.service.cache.drop(held)
+        elif self.storable is not None and not isinstance(self.storable, Storable):
+            self.service.cache.forget_named(self.url, self.variant)
 
     cdef store(self):
         cdef bytes body

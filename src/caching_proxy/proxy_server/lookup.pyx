@@ -96,6 +96,7 @@ cdef find_stored(Exchange x):
     """What is stored for the request, and what to do with it, by RFC 9111 4 and 5.2.1."""
     cdef Fields fields = x.request.fields
     cdef Entry entry
+    x.entry = x.partial = None
     x.wanted = NO_DIRECTIVES
     if x.variant is None or (x.body is not None and x.content is None) or fields.seen & NOT_FROM_STORE:
         x.verdict = PASS
@@ -129,7 +130,7 @@ cdef bint ask_redis(Exchange x) except -1:
     """Ask Redis for what memory has not; whether there is something to wait for (x.lookup)."""
     cdef CacheManager cache = x.service.cache
     cdef bytes sharing
-    if cache.tier is None or x.variant is None or x.verdict is PASS:
+    if cache.tier is None or not cache.tier.is_usable() or x.variant is None or x.verdict is PASS:
         return False
     if x.entry is not None and (x.verdict is FRESH or cache.tier.stamp(x.url).is_known()):
         return False
@@ -137,7 +138,7 @@ cdef bint ask_redis(Exchange x) except -1:
     if sharing is not None and (cache.coalescing.leader(sharing) is not None
                                 or cache.coalescing.is_pass(sharing, time(NULL))):
         return False
-    x.lookup = cache.tier.look_up(x, x.url, x.variant, x.request.fields, cache.generation_of(x.url))
+    x.lookup = cache.tier.look_up(x, x.url, x.variant, x.request.fields, cache.generation_of(x.url), True)
     return x.lookup is not None
 
 
@@ -145,9 +146,10 @@ cdef bint ask_again(Exchange x) except -1:
     """Ask once more where another's search has shown that Vary tells the two requests apart."""
     if x.entry is not None or not x.lookup.varies or x.lookup.request is x.request.fields:
         return False
-    x.lookup = x.service.cache.tier.look_up(x, x.url, x.variant, x.request.fields,
-                                            x.service.cache.generation_of(x.url))
-    return x.lookup is not None
+    if x.service.cache.tier is not None:
+        x.lookup = x.service.cache.tier.look_up(x, x.url, x.variant, x.request.fields,
+                                                x.service.cache.generation_of(x.url), False)
+    return x.service.cache.tier is not None and x.lookup is not None
 
 
 cdef Entry found_in_redis(Exchange x):

@@ -9,6 +9,7 @@ import json
 from cpython.bytes cimport PyBytes_GET_SIZE
 from libc.stdint cimport uint64_t
 
+from caching_proxy.cache_manager.redis_tier cimport all_done
 from caching_proxy.http.fields cimport (
     F_FORWARDED, F_VIA, F_X_FORWARDED_FOR, F_X_FORWARDED_HOST, F_X_FORWARDED_PROTO, Fields, bit,
 )
@@ -95,7 +96,7 @@ async def answer(Exchange x):
             if x.pieces is not None:
                 await send_pieces(x)
             return
-        while not is_heard(x):
+        while x.purges is not None and not all_done(x.purges):
             await x.changed()
         begin_response(x, fate_of(x) + outcome(x.fetch))
         while not x.ended:
@@ -129,11 +130,6 @@ async def hear_redis(Exchange x):
         find_stored(x)
         if not ask_again(x):
             return True
-
-
-cdef bint is_heard(Exchange x) except -1:
-    """Whether everybody has heard what an unsafe request has changed, before its client does."""
-    return x.request.method in SAFE_METHODS or x.service.cache.is_settled(x)
 
 
 cdef bint respond_at_once(Exchange x) except -1:
@@ -249,7 +245,8 @@ async def take_content(Exchange x):
 async def answer_purge(Exchange x):
     """Purge, and answer with the receipt when that is there."""
     begin_purge(x)
-    while not (x.answered and x.service.cache.is_settled(x)):
+    x.purges = x.service.cache.under_way(x)
+    while not (x.answered and all_done(x.purges)):
         await x.changed()
         if x.client.gone:
             return
@@ -331,6 +328,7 @@ cdef invalidate(Exchange x):
         service.cache.purge_group(site, group, False)
         if service.relay is not None:
             service.relay({"group": group.decode("latin-1"), "site": site.decode("latin-1")}, ignore)
+    x.purges = service.cache.under_way(x)               # everybody is to have heard before the client does
 
 
 cdef invalidate_unheard(Exchange x):

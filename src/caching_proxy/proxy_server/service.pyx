@@ -5,7 +5,7 @@ import asyncio
 from libc.stdint cimport int64_t
 
 from caching_proxy.cache_manager.cache_manager cimport CacheManager
-from caching_proxy.cache_manager.redis_tier cimport RedisTier
+from caching_proxy.cache_manager.redis_tier cimport RedisTier, all_done
 from caching_proxy.http.wire cimport Wire
 from caching_proxy.proxy_server.route cimport Route
 from caching_proxy.proxy_server.routing cimport Router
@@ -59,14 +59,17 @@ cdef class Service:
     def share(self, address, settings):
         """Keep what is stored in the Redis at `address` (RedisAddress) as well; None: in memory alone."""
         cdef RedisTier tier = None
+        cdef list pending = []
         if self.cache.tier is not None:
             self.cache.tier.close()
+            pending = self.cache.tier.pending
         if address is not None:
             connector = RedisCluster if settings.use_cluster else RedisLink
             tier = RedisTier(self.cache, connector, address, settings.redis_timeout, settings.redis_prefix,
                              settings.stale_if_error, self.figures)
         self.cache.share(tier)
         if tier is not None:
+            tier.pending.extend(pending)                # what the last one could not tell Redis
             tier.open()
 
     def set_limits(self, settings, int max_connections):
@@ -191,8 +194,9 @@ cdef class Service:
     async def settled(self):
         """Wait until Redis has heard of all purges so far, or cannot; whether it has."""
         cdef Waiter waiter = Waiter()
-        waiter.future = asyncio.get_running_loop().create_future()
-        if not self.cache.is_settled(waiter):
+        cdef list purges = self.cache.under_way(waiter)
+        while not all_done(purges):
+            waiter.future = asyncio.get_running_loop().create_future()
             await waiter.future
         return self.cache.tier is None or not self.cache.tier.pending
 
@@ -227,7 +231,7 @@ cdef class Waiter(Fiber):
     """Lets a task wait where otherwise fibers do."""
 
     cdef wake(self):
-        if not self.future.done():
+        if self.future is not None and not self.future.done():
             self.future.set_result(None)
 
 

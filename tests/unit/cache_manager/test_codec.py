@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from typing import Any
 
 import httptools
 import pytest
@@ -10,7 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from caching_proxy.cache_manager.cache_key import Variants, key_digest
-from caching_proxy.cache_manager.codec import decode, encode, encode_names, vary_names
+from caching_proxy.cache_manager.codec import (
+    decode,
+    encode,
+    encode_names,
+    is_other_version,
+    vary_names,
+)
 from caching_proxy.cache_manager.entry import Entry
 from caching_proxy.cache_manager.purge_log import Stamp
 from caching_proxy.cache_manager.rfc9111.freshness import LifetimeSource
@@ -102,8 +109,8 @@ def entries(draw: st.DrawFn) -> Entry:
         status=draw(st.sampled_from([200, 203, 301, 404, 599, 999])),
         lines=(draw(LINES), draw(LINES)),
         selecting=draw(st.none() | st.lists(selecting, max_size=3).map(tuple)),
-        texts=(draw(st.none() | TEXTS), draw(st.none() | TEXTS)),
-        tags=draw(st.none() | st.lists(TEXTS, max_size=4).map(tuple)),
+        texts=(draw(st.none() | VALUES), draw(st.none() | VALUES)),
+        tags=draw(st.none() | st.lists(TEXTS, max_size=4, unique=True).map(tuple)),
         numbers=(draw(TIMES), draw(TIMES), draw(TIMES), draw(st.integers(0, 1 << 30)), -1),
         switches=(draw(st.booleans()), draw(st.booleans())),
         received_at=draw(TIMES),
@@ -157,11 +164,39 @@ def test_a_response_without_content() -> None:
 
 
 def test_too_many_tags_are_not_written() -> None:
-    tags = tuple(b"%d" % n for n in range(65536))
+    tags = tuple(b"%d" % n for n in range(1025))
     assert encode(make_entry(tags=tags), STAMP, (0,) * len(tags)) is None
 
 
 # -- what is not read
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"texts": (b'"a"\r\nX-Evil: 1', None)},
+        {"texts": (None, b"x\0")},
+        {"tags": (b"tag\na", b"tag\nb", b"tag\na")},
+        {"status": 304},
+        {"status": 205},
+        {"status": 204, "body": b"content"},
+        {"body": b"content", "length": 6},
+        {"body": b"content", "length": 8},
+        {"body": None, "parts": ((0, b"abc"), (2, b"x")), "length": 9},
+        {"body": None, "parts": ((0, b"abc"),), "length": 2},
+    ],
+)
+def test_what_would_reach_beyond_its_entry(changes: dict[str, Any]) -> None:
+    octets = encode(make_entry(**changes), STAMP, (1,) * len(changes.get("tags", ())))
+    assert octets is not None and decode(octets, URL, VARIANT, KEY) is None
+
+
+def test_another_version_is_told_from_garbage() -> None:
+    octets = encode(make_entry(), STAMP)
+    assert octets is not None
+    assert not is_other_version(octets)
+    assert is_other_version(octets[:2] + b"\2" + octets[3:])
+    assert not is_other_version(b"garbage") and not is_other_version(b"")
 
 
 @pytest.mark.parametrize("url", [b"", URL + b"x", URL[:-1], URL.upper()])
