@@ -1,8 +1,8 @@
 """The latest purges of the whole fleet, and what a response is current as of.
 
-Purges by prefix stand in one short list in Redis, those by tag in another, each with a number. A response carries the number of the
-last that was known when it was asked for: whether a later one means it can be told by everybody, without a message and
-whatever came first. What is older than the list reaches is taken for purged.
+Purges by prefix stand in one short list in Redis, those by tag in another, each with a number. A response carries the
+number of the last that was known when it was asked for: whether a later one means it can be told by everybody, without
+a message and whatever came first. What is older than the list reaches is taken for purged.
 """
 
 cimport cython
