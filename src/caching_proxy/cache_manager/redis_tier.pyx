@@ -537,6 +537,7 @@ cdef class RedisTier:
             self.told_figures[name] -= more
 
     cdef read_log(self):
+        self.behind = False                             # unless one of the two fails
         self.link.call((b"LRANGE", self.prefix + TAG_LOG, 0, -1), self.take_tag_log)
         self.link.call((b"LRANGE", self.prefix + PREFIX_LOG, 0, -1), self.take_log)
 
@@ -554,9 +555,11 @@ cdef class RedisTier:
         return True
 
     cdef bint has_read(self, Call call) except -1:
-        """Whether a log has been read; where it has not, this proxy is behind until it is."""
-        self.behind = call.error is not None or not isinstance(call.reply, list)
-        return not self.behind
+        """Whether a log has been read; where it has not, this proxy is behind until both are."""
+        if call.error is None and isinstance(call.reply, list):
+            return True
+        self.behind = True
+        return False
 
     def take_log(self, Call call):
         """Do what the log of purges by prefix says that is new; whether it could be read."""
