@@ -21,7 +21,7 @@ cdef enum:
 cdef double LOOK = 5.0        # seconds between two looks at the layout ...
 cdef double LOOK_SOON = 0.1   # ... and after a sign that it has changed
 cdef bytes EVAL = b"EVAL"
-cdef object REDIRECTION = re.compile(r"(MOVED|ASK) ([0-9]{1,5}) ([^ ]{0,255}):([0-9]{1,5})( .*)?", re.ASCII).fullmatch
+cdef object REDIRECTION = re.compile(r"(MOVED|ASK) ([0-9]{1,5}) ([^ ]{0,255}):([0-9]{1,5})(?: .*)?", re.ASCII).fullmatch
 
 
 cpdef int slot_of(bytes key) except -1:

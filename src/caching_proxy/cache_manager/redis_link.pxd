@@ -36,6 +36,7 @@ cdef class Call:
     cdef int hops                     # ... how often it has
 
     cdef end(self, object reply, object error)
+    cdef bint is_redirected(self, object error) except -1
 
 cdef class RedisLink(Redis)
 

@@ -7,6 +7,7 @@ which nothing came for SILENCE seconds, is made anew, after pauses that grow.
 """
 
 import asyncio
+import logging
 import os
 import ssl
 from collections import deque
@@ -14,6 +15,8 @@ from collections import deque
 import hiredis
 
 from caching_proxy.fiber cimport Fiber
+
+log = logging.getLogger("caching_proxy")
 
 cdef enum:
     WAITING_MAX = 16384       # calls that wait for an answer; then there are no more
@@ -83,7 +86,7 @@ cdef class Call:
     """One command: over with a reply, with an error, or at its deadline."""
 
     cdef end(self, object reply, object error):
-        if self.over or (error is not None and self.redirect is not None and self.redirect(self, error)):
+        if self.over or (error is not None and self.is_redirected(error)):
             return
         self.over = True
         self.reply = reply
@@ -92,6 +95,16 @@ cdef class Call:
             self.callback(self)
         if self.asker is not None:
             self.asker.wake()
+
+    cdef bint is_redirected(self, object error) except -1:
+        """Whether the error sent it elsewhere. No defect there may lose it: somebody waits for it."""
+        if self.redirect is None:
+            return False
+        try:
+            return self.redirect(self, error)
+        except Exception:
+            log.exception("internal error")
+            return False
 
 
 cdef class Stream:
