@@ -12,6 +12,7 @@ import pytest
 from .support.clock import Clock
 from .support.nginx import Nginx
 from .support.proxy import ProxyProcess
+from .support.redis_server import RedisServer
 from .support.scripted_origin import ScriptedOrigin
 from .support.site import Site
 from .support.stand import Stand, StartOrigin, StartProxy, TimedStand
@@ -159,3 +160,12 @@ def ipv6() -> str:
             return "::1"
     except OSError as error:
         pytest.skip(f"this machine has no IPv6 loopback: {error}")
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[RedisServer]:
+    """A Redis of this test's own, on this machine."""
+    server = RedisServer(tmp_path)
+    server.start()
+    yield server
+    server.kill()

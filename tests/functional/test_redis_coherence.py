@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from bench.coherence import Checker, Resources
@@ -16,14 +13,6 @@ from .support.waiting import wait_until
 
 REQUESTS = 20_000
 ALLOWED = 1.0  # seconds: news takes as long as a busy machine lets it; bench/coherence.py measures
-
-
-@pytest.fixture
-def redis(tmp_path: Path) -> Iterator[RedisServer]:
-    server = RedisServer(tmp_path)
-    server.start()
-    yield server
-    server.kill()
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])

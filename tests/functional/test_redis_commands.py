@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,14 +20,6 @@ FOREIGN = (
     *("cache:mine", "cache:", "other", "cache:url", "caching-proxy:mine", "cache:" + "g" * 64),
     *("cache:" + "a" * 63, "cache:" + "a" * 65, "xcache:" + "a" * 64, "cache:" + "A" * 64),
 )
-
-
-@pytest.fixture
-def redis(tmp_path: Path) -> Iterator[RedisServer]:
-    server = RedisServer(tmp_path)
-    server.start()
-    yield server
-    server.kill()
 
 
 def command(verb: str, *options: str) -> subprocess.CompletedProcess[str]:

@@ -23,14 +23,6 @@ from .support.stand import StartProxy
 from .support.waiting import wait_until
 
 
-@pytest.fixture
-def redis(tmp_path: Path) -> Iterator[RedisServer]:
-    server = RedisServer(tmp_path)
-    server.start()
-    yield server
-    server.kill()
-
-
 def test_a_redis_that_comes_later_is_used(
     start_proxy: StartProxy, origin: ScriptedOrigin, tmp_path: Path
 ) -> None:

@@ -31,7 +31,7 @@ cdef class CacheManager(Holder):
     cdef bint is_current(self, Entry entry, bytes url) except -1
     cdef drop_outdated(self, bytes url)
     cdef int64_t invalidate(self, bytes url) except -1
-    cdef bint stores(self) noexcept
+    cdef bint stores(self) except -1
     cdef Stamp stamp(self, bytes url)
     cdef store(self, Entry entry, Stamp stamp)
     cdef drop(self, Entry entry)

@@ -104,7 +104,7 @@ cdef class CacheManager(Holder):
 
     # -- both tiers
 
-    cdef bint stores(self) noexcept:
+    cdef bint stores(self) except -1:
         """Whether anything is stored anywhere."""
         return self.memory.limit > 0 or self.tier is not None
 

@@ -95,7 +95,7 @@ cdef class RedisTier:
     cdef Call ask_number(self, Fiber asker, bytes index, int64_t lasts, double seconds)
     cdef bint has_read(self, Call call) except -1
     cdef set_out(self)
-    cdef bint is_usable(self) noexcept
+    cdef bint is_usable(self) except -1
     cdef begin(self, int64_t connection)
     cdef tell(self, str why)
     cdef report(self)

@@ -483,7 +483,7 @@ cdef class RedisTier:
         errand = Errand(self)
         errand.start(errand.recover())
 
-    cdef bint is_usable(self) noexcept:
+    cdef bint is_usable(self) except -1:
         """Whether what is found there may be used: not while a purge has not been heard of, here or there."""
         return (self.live and self.link.state == "ready" and not self.pending and not self.behind
                 and self.connection == self.link.connections)
