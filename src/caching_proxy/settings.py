@@ -244,6 +244,13 @@ class RouteSettings(Declared):
         "Field that goes before Cache-Control and Expires (RFC 9213); the first one that is there"
         " holds.",
     )
+    coalesce: str = setting(
+        "cluster",
+        kinds.choice("local", "cluster", "off"),
+        CACHE,
+        "With whom requests for the same share a fetch: those of this process, of all that use the"
+        " same Redis, or none.",
+    )
     max_ranges: int = setting(
         16,
         kinds.whole(0, 1000, "ranges"),

@@ -12,11 +12,9 @@ from .support.proxy import ProxyProcess
 from .support.purging import ETAG, Validated, post
 from .support.redis_server import RedisServer
 from .support.scripted_origin import Exchange, ScriptedOrigin, answer, fresh
-from .support.sharing import PATIENT, sharing, stored
+from .support.sharing import FRESH, PATIENT, Counted, sharing, stored
 from .support.stand import StartProxy
 from .support.waiting import wait_until
-
-FRESH = {"Cache-Control": "max-age=600"}
 
 
 @pytest.fixture(scope="module")
@@ -37,19 +35,6 @@ def empty(redis: RedisServer) -> RedisServer:
 def pair(start_proxy: StartProxy, empty: RedisServer) -> tuple[ProxyProcess, ProxyProcess]:
     options = (*PATIENT, "--purge-from", "127.0.0.0/8")
     return sharing(start_proxy, empty, *options), sharing(start_proxy, empty, *options)
-
-
-class Counted:
-    """A script that says in each body which answer it is."""
-
-    def __init__(self, **fields: str) -> None:
-        self.fields = {**FRESH, **{name.replace("_", "-"): value for name, value in fields.items()}}
-        self.number = 0
-
-    def __call__(self, exchange: Exchange) -> None:
-        exchange.read_body()
-        self.number += 1
-        exchange.send(answer("200 OK", self.fields, b"answer %d" % self.number))
 
 
 def keep(proxy: ProxyProcess, redis: RedisServer, target: str, **fields: str) -> bytes:

@@ -9,7 +9,10 @@ from caching_proxy.cache_manager.fill cimport Budget
 from caching_proxy.cache_manager.generations cimport Generations
 from caching_proxy.cache_manager.memory_tier cimport MemoryTier
 from caching_proxy.cache_manager.purge_log cimport Stamp
-from caching_proxy.cache_manager.redis_tier cimport Holder, RedisTier
+from caching_proxy.cache_manager.redis_lease cimport Lease
+from caching_proxy.cache_manager.redis_search cimport Lookup
+from caching_proxy.cache_manager.redis_state cimport Holder
+from caching_proxy.cache_manager.redis_tier cimport RedisTier
 from caching_proxy.fiber cimport Fiber
 from caching_proxy.http.fields cimport Fields
 
@@ -33,9 +36,11 @@ cdef class CacheManager(Holder):
     cdef int64_t invalidate(self, bytes url) except -1
     cdef bint stores(self) except -1
     cdef Stamp stamp(self, bytes url)
-    cdef store(self, Entry entry, Stamp stamp)
+    cdef store(self, Entry entry, Stamp stamp, Lease lease)
     cdef drop(self, Entry entry)
     cdef outdate(self, Entry entry, int64_t now, Stamp stamp)
+    cdef Lookup look_up(self, Fiber asker, bytes url, Variant variant, Fields request, bint shared)
+    cdef Lease lease(self, Fiber asker, bytes url, Variant variant, bytes sharing)
     cdef list under_way(self, Fiber asker)
     cdef forget_named(self, bytes url, Variant variant)
     cdef int64_t purge_indexed(self, list tags, bint soft) except -1

@@ -5,7 +5,8 @@ from caching_proxy.cache_manager.coalescing import Coalescing
 from caching_proxy.cache_manager.fill import Budget
 from caching_proxy.cache_manager.generations import Generations
 from caching_proxy.cache_manager.memory_tier import MemoryTier
-from caching_proxy.cache_manager.redis_tier import Holder, RedisTier
+from caching_proxy.cache_manager.redis_state import Holder
+from caching_proxy.cache_manager.redis_tier import RedisTier
 from caching_proxy.settings import Settings
 
 class CacheManager(Holder):

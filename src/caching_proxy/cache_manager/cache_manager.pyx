@@ -1,5 +1,7 @@
 """The only door to stored responses: what is held, what is being fetched, what is to go."""
 
+from hashlib import sha256
+
 from libc.stdint cimport int64_t
 from libc.time cimport time
 
@@ -112,23 +114,42 @@ cdef class CacheManager(Holder):
         """As of when a response is current that is asked for now; None without Redis."""
         return None if self.tier is None else self.tier.stamp(url)
 
-    cdef store(self, Entry entry, Stamp stamp):
-        """Store `entry`, which is current as of `stamp`."""
+    cdef store(self, Entry entry, Stamp stamp, Lease lease):
+        """Store `entry`, which is current as of `stamp`; `lease` (or None) is that under which it was fetched."""
         self.memory.store(entry)
         if self.tier is not None:
-            self.tier.deposit(entry, stamp)
+            self.tier.deposits.put(entry, stamp, lease)
 
     cdef drop(self, Entry entry):
         """What is stored is not so any more."""
         self.memory.drop([entry])
         if self.tier is not None:
-            self.tier.forget(entry)
+            self.tier.searches.remove(stored_name(entry.url, entry.variant, entry.selecting))
 
     cdef outdate(self, Entry entry, int64_t now, Stamp stamp):
         """What is stored is stale from now on."""
         self.memory.expire([entry], now)
         if self.tier is not None:
-            self.tier.deposit(entry, stamp)
+            self.tier.deposits.put(entry, stamp, None)
+
+    cdef Lookup look_up(self, Fiber asker, bytes url, Variant variant, Fields request, bint shared):
+        """Search in Redis for what answers this request, as Searches.begin; None without Redis."""
+        if self.tier is None:
+            return None
+        return self.tier.searches.begin(asker, url, variant, request, self.generation_of(url), shared)
+
+    cdef Lease lease(self, Fiber asker, bytes url, Variant variant, bytes sharing):
+        """The turn to fetch what is stored for this URL and variant, among all who share it by `sharing`.
+
+        None where there is nobody to share it with.
+        """
+        cdef bytes key = url + b"\0" + variant.text
+        if self.tier is None or b"\0" in url:
+            return None
+        name = stored_name(url, variant, None)
+        if sharing != key:
+            name += b":" + sha256(sharing).hexdigest().encode()
+        return self.tier.lease(asker, name)
 
     cdef list under_way(self, Fiber asker):
         """The purges that Redis is being told of (redis_tier.Errand); `asker` is woken as each is done."""
@@ -137,7 +158,7 @@ cdef class CacheManager(Holder):
     cdef forget_named(self, bytes url, Variant variant):
         """What Redis has for this URL and variant is not so any more, whether or not memory has it."""
         if self.tier is not None:
-            self.tier.remove(stored_name(url, variant, None))
+            self.tier.searches.remove(stored_name(url, variant, None))
 
     # -- what others do (Holder)
 

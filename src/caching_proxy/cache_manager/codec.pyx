@@ -322,6 +322,28 @@ cdef bint is_time(int64_t seconds) noexcept:
     return -LARGEST <= seconds <= LARGEST
 
 
+# -- large bodies
+
+
+cdef uint32_t chunk_count(int64_t length) noexcept:
+    """In how many chunks a body of this length lies; 0: it is with its entry."""
+    return 0 if length <= CHUNK else <uint32_t>((length + CHUNK - 1) // CHUNK)
+
+
+cdef bytes chunk_name(bytes name, uint32_t number):
+    """The name of a chunk of the response of this name."""
+    return b"%b/%d" % (name, number)
+
+
+cdef bytes chunk_octets(bytes body, uint32_t number, int64_t nonce):
+    """What stands there: nonce, then a piece of the body."""
+    return nonce_octets(nonce) + body[number * CHUNK:(number + 1) * CHUNK]
+
+
+cdef bytes nonce_octets(int64_t nonce):
+    return nonce.to_bytes(8, "little")
+
+
 # -- which fields select
 
 cpdef bytes encode_names(tuple selecting):

@@ -5,9 +5,33 @@ number of the last that was known when it was asked for: whether a later one mea
 a message and whatever came first. What is older than the list reaches is taken for purged.
 """
 
+import secrets
+
 cimport cython
 
 from caching_proxy.cache_manager.standing import Standing
+
+cdef enum:
+    LENGTH = 256              # purges in a log
+
+PREFIX_LOG = b"purges"        # behind the prefix: the log of purges by prefix
+TAG_LOG = b"purged-tags"      # ... and by tag
+
+# The log, begun where it is not there; with a second argument that is put at its end.
+cdef bytes WRITE = b"""
+local last = redis.pcall('LINDEX', KEYS[1], -1)
+local number = type(last) == 'string' and tonumber(string.match(last, '^%d+'))
+if not number then
+  number = tonumber(ARGV[1])
+  redis.call('DEL', KEYS[1])
+  redis.call('RPUSH', KEYS[1], string.format('%.0f start hard ', number))
+end
+if ARGV[2] ~= '' then
+  redis.call('RPUSH', KEYS[1], string.format('%.0f ', number + 1) .. ARGV[2])
+  redis.call('LTRIM', KEYS[1], -tonumber(ARGV[3]), -1)
+end
+return redis.call('LRANGE', KEYS[1], 0, -1)
+"""
 
 cdef bytes BY_TAG = b"tag"
 cdef bytes BY_PREFIX = b"prefix"
@@ -104,3 +128,9 @@ def purge_line(bint soft, tag, bytes prefix, bytes suffix):
     if tag is not None:
         return b"%b %b %b" % (BY_TAG, how, tag)
     return b"%b %b %b\0%b" % (BY_PREFIX, how, prefix, suffix)
+
+
+def log_command(bytes key, bytes line):
+    """The command that reads a log of purges, having put `line` at its end (empty: it does not)."""
+    start = secrets.randbits(30) + 1 << 20
+    return (b"EVAL", WRITE, 1, key, start, line, LENGTH)

@@ -3,16 +3,9 @@ from typing import Any
 
 from caching_proxy.cache_manager.redis_address import RedisAddress
 from caching_proxy.cache_manager.redis_link import Redis
+from caching_proxy.cache_manager.redis_state import Holder, RedisState
 
-class Holder: ...
-
-class RedisTier:
-    link: Redis
-    live: bool
-    hits: int
-    misses: int
-    stored: int
-    skipped: int
+class RedisTier(RedisState):
     def __init__(
         self,
         holder: Holder,
@@ -27,9 +20,5 @@ class RedisTier:
     def close(self) -> None: ...
     def heed(self, push: list[Any]) -> None: ...
 
-PREFIX_LOG: bytes
-TAG_LOG: bytes
 COUNTERS: bytes
 PROCESSES: bytes
-
-def log_command(key: bytes, line: bytes) -> tuple[bytes | int, ...]: ...

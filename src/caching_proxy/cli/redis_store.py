@@ -11,11 +11,11 @@ from typing import Any
 import click
 import hiredis
 
-from caching_proxy.cache_manager.purge_log import purge_line
+from caching_proxy.cache_manager.purge_log import PREFIX_LOG, log_command, purge_line
 from caching_proxy.cache_manager.redis_address import RedisAddress
 from caching_proxy.cache_manager.redis_cluster import RedisCluster
 from caching_proxy.cache_manager.redis_link import Redis, RedisDown, RedisLink
-from caching_proxy.cache_manager.redis_tier import COUNTERS, PREFIX_LOG, PROCESSES, log_command
+from caching_proxy.cache_manager.redis_tier import COUNTERS, PROCESSES
 from caching_proxy.settings import StoreSettings
 
 TIMEOUT = 10.0  # seconds that Redis gets for an answer

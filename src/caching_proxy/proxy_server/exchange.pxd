@@ -5,7 +5,7 @@ from libc.stdint cimport int64_t
 from caching_proxy.cache_manager.cache_key cimport Variant
 from caching_proxy.cache_manager.entry cimport Entry
 from caching_proxy.cache_manager.fill cimport Fill, Reader, Source
-from caching_proxy.cache_manager.redis_tier cimport Lookup
+from caching_proxy.cache_manager.redis_search cimport Lookup
 from caching_proxy.http.head cimport RequestHead
 from caching_proxy.proxy_server.fetch cimport Fetch
 from caching_proxy.proxy_server.route cimport Route

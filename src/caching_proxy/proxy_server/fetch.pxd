@@ -5,6 +5,7 @@ from libc.stdint cimport int64_t
 from caching_proxy.cache_manager.cache_key cimport Variant
 from caching_proxy.cache_manager.entry cimport Entry
 from caching_proxy.cache_manager.fill cimport Fill, Reader
+from caching_proxy.cache_manager.redis_lease cimport Lease
 from caching_proxy.http.fields cimport Fields
 from caching_proxy.http.head cimport RequestHead, ResponseHead
 from caching_proxy.proxy_server.route cimport Route
@@ -24,6 +25,11 @@ cdef class Fetch(Receiver):
     cdef UpstreamConnection connection
     cdef bint orphan                  # nobody waits for it
     cdef bint stays                   # it goes on even so
+    # the fleet
+    cdef bint leased                  # another process may fetch the same: see turn.pyx
+    cdef Lease lease                  # the turn to fetch it, or None
+    cdef bint unshared                # that one has said that it is for one alone
+    cdef Entry found                  # what another process has brought instead
     # storing
     cdef bint stores                  # what it brings may be stored
     cdef Variant variant              # None: the method is not cacheable
@@ -53,6 +59,7 @@ cdef class Fetch(Receiver):
     @staticmethod
     cdef Fetch of(Service service, Route route, RequestHead request, bytes target, bytes host, bytes forwarding,
                   Variant variant, Fill body)
+    cdef date(self)
     cdef bint leads(self) except -1
     cdef bytes outgoing(self)
     cdef dial(self)

@@ -19,6 +19,8 @@ from caching_proxy.http.head cimport ResponseHead
 from caching_proxy.proxy_server.heads cimport origin_head, origin_lines, rebuilt_head, stored_entry, stored_head
 from caching_proxy.proxy_server.lookup cimport judged
 from caching_proxy.proxy_server.renewing cimport confirm, renew_by_head
+from caching_proxy.proxy_server.turn cimport give_turn_back
+from caching_proxy.proxy_server.turn import comes_from_elsewhere
 
 from caching_proxy.cache_manager.parts import combine, whole
 from caching_proxy.cache_manager.rfc9111.directives import NO_DIRECTIVES
@@ -77,10 +79,12 @@ cdef class Fetch(Receiver):
     async def run(self):
         """Bring the response; what went wrong is in `error`."""
         if self.stores:
-            self.generation = self.service.cache.generation_of(self.url)
-            self.stamp = self.service.cache.stamp(self.url)
+            self.date()
             self.service.cache.coalescing.begin(self, self.leads())
         try:
+            if self.leased and self.leads() and await comes_from_elsewhere(self):
+                return
+            self.service.origin_requests += 1
             await self.exchange()
             if self.is_futile():
                 self.start_over()
@@ -104,6 +108,11 @@ cdef class Fetch(Receiver):
             raise
         finally:
             self.settle()
+
+    cdef date(self):
+        """Note as of when what is asked for now is current."""
+        self.generation = self.service.cache.generation_of(self.url)
+        self.stamp = self.service.cache.stamp(self.url)
 
     # -- the request
 
@@ -340,6 +349,8 @@ cdef class Fetch(Receiver):
         """Tell those who wait, and those to come, whether they may share it."""
         cdef bint known = self.sharing is not None
         self.shareable = self.answers_others(self.received_at)
+        if not self.shareable:
+            give_turn_back(self, True)
         if known and self.shareable:
             self.service.cache.coalescing.forget_pass(self.sharing)
         elif known and not self.stays:
@@ -446,7 +457,7 @@ cdef class Fetch(Receiver):
             self.replace_selected()
         self.service.cache.store(self.entry(
             self.head_for_all(), self.variant, self.selecting, body, None, PyBytes_GET_SIZE(body), self.storable,
-            self.tags), self.stamp)
+            self.tags), self.stamp, self.lease)
 
     cdef store_part(self):
         """Store a part, with what is stored of the same representation already (RFC 9111 3.3, 3.4)."""
@@ -469,7 +480,7 @@ cdef class Fetch(Receiver):
         body = whole(parts, told.length)
         self.service.cache.store(self.entry(
             head, self.variant, self.selecting, body, None if body is not None else parts, told.length,
-            self.storable, self.tags), self.stamp)
+            self.storable, self.tags), self.stamp, self.lease)
 
     cdef Entry as_slice(self, bint follower):
         """The slice that comes, to tell who asked (or a `follower`) of it and nothing more; None: it is no slice."""
@@ -488,6 +499,7 @@ cdef class Fetch(Receiver):
 
     cdef settle(self):
         """Give back what was reserved and let go of everything."""
+        give_turn_back(self, False)
         if self.stores:
             self.service.cache.coalescing.end(self)
             if self.error is not None and self.sharing is not None and not self.orphan and not self.stays:

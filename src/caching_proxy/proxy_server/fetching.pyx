@@ -55,7 +55,7 @@ cdef bytes sharing_key(Exchange x):
     """What requests have in common that may share a fetch; None for one that goes alone."""
     cdef Fields fields = x.request.fields
     cdef bytes key
-    if x.verdict is PASS or x.request.method == b"HEAD" or fields.has(F_AUTHORIZATION):
+    if x.verdict is PASS or x.request.method == b"HEAD" or fields.has(F_AUTHORIZATION) or not x.route.coalesces:
         return None
     key = x.service.cache.sharing_key(x.url, x.variant, fields)
     if fields.has(F_RANGE):
@@ -111,6 +111,7 @@ cdef Fetch new_fetch(Exchange x, bytes url, bytes sharing):
             fetch.key = x.key
             fetch.scheme = x.scheme
             fetch.stands_in = stands_in(x)
+            fetch.leased = x.route.leases and x.wanted is NO_DIRECTIVES and not x.request.fields.has(F_RANGE)
     return fetch
 
 
@@ -123,7 +124,6 @@ cdef begin_fetch(Exchange x, bytes sharing, bint reads):
 
 
 cdef set_off(Exchange x, Fetch fetch, bint reads):
-    x.service.origin_requests += 1
     if reads:
         x.fetch = fetch
         fetch.fill.join(x)
@@ -174,7 +174,7 @@ cdef bytes forwarding(Exchange x):
 cdef bint may_be_stale(Exchange x) except -1:
     """Whether the origin failed and a stale response answers instead (RFC 5861 4, RFC 9111 4.2.4)."""
     cdef Fetch fetch = x.fetch
-    if fetch.contradicted or not stands_in(x):
+    if fetch.contradicted or not stands_in(x) or (fetch.head is None and fetch.error is None):
         return False
     if fetch.error is not None:
         if not isinstance(fetch.error, OriginFailed):

@@ -138,7 +138,7 @@ cdef bint ask_redis(Exchange x) except -1:
     if sharing is not None and (cache.coalescing.leader(sharing) is not None
                                 or cache.coalescing.is_pass(sharing, time(NULL))):
         return False
-    x.lookup = cache.tier.look_up(x, x.url, x.variant, x.request.fields, cache.generation_of(x.url), True)
+    x.lookup = cache.look_up(x, x.url, x.variant, x.request.fields, True)
     return x.lookup is not None
 
 
@@ -146,10 +146,8 @@ cdef bint ask_again(Exchange x) except -1:
     """Ask once more where another's search has shown that Vary tells the two requests apart."""
     if x.entry is not None or not x.lookup.varies or x.lookup.request is x.request.fields:
         return False
-    if x.service.cache.tier is not None:
-        x.lookup = x.service.cache.tier.look_up(x, x.url, x.variant, x.request.fields,
-                                                x.service.cache.generation_of(x.url), False)
-    return x.service.cache.tier is not None and x.lookup is not None
+    x.lookup = x.service.cache.look_up(x, x.url, x.variant, x.request.fields, False)
+    return x.lookup is not None
 
 
 cdef Entry found_in_redis(Exchange x):

@@ -112,7 +112,7 @@ cdef Entry renew(Fetch fetch, Entry entry, Variant variant, tuple selecting, lis
     if fetch.void:
         return None
     renewed = updated(fetch, entry, variant, selecting, fresh, storable)
-    fetch.service.cache.store(renewed, fetch.stamp)
+    fetch.service.cache.store(renewed, fetch.stamp, fetch.lease)
     return renewed
 
 

@@ -44,6 +44,7 @@ cdef dict FROM_STORE = {
     Reuse.STALE_ALLOWED: b'; detail="max-stale"',
     STALE_WHILE_REVALIDATE: b'; detail="stale-while-revalidate"',
 }
+cdef bytes FETCHED_ELSEWHERE = b'; detail="fetched-elsewhere"'
 cdef frozenset AT_ONCE = frozenset(FROM_STORE)
 # What tells that somebody else's request is passed on.
 cdef uint64_t FORWARDED = bit(F_X_FORWARDED_FOR) | bit(F_X_FORWARDED_HOST) | bit(F_X_FORWARDED_PROTO) | bit(
@@ -83,7 +84,7 @@ async def answer(Exchange x):
         elif await answer_slices(x):
             return
         while True:
-            while not x.fetch.opened and x.fetch.error is None:
+            while not x.fetch.opened and x.fetch.error is None and not (x.follows and x.fetch.unshared):
                 relay_interims(x)
                 await x.changed()
                 if x.client.gone:
@@ -145,7 +146,10 @@ cdef bint respond_at_once(Exchange x) except -1:
 
 
 cdef bint respond_after_all(Exchange x) except -1:
-    """Answer with what is stored, where the origin has confirmed it or failed; whether it has."""
+    """Answer with what is stored, where another process has brought it, the origin confirmed it, or failed."""
+    if x.fetch.found is not None:
+        respond_stored(x, x.fetch.found, b"; hit", FETCHED_ELSEWHERE)
+        return True
     if may_be_stale(x):
         respond_stale(x)
         return True

@@ -21,6 +21,8 @@ cdef class Route:
     # the cache
     cdef CacheManager cache
     cdef bint stores                  # anything at all
+    cdef bint coalesces               # requests for the same share a fetch ...
+    cdef bint leases                  # ... with all that use the same Redis
     cdef bint obeys_clients           # Cache-Control of requests counts
     cdef StoringPolicy policy         # what may be stored
     cdef tuple targeted               # fields of responses that are for caches alone, names in lower case

@@ -41,6 +41,8 @@ cdef class Route:
 
     def set_storing(self, settings):
         self.stores = settings.cache
+        self.coalesces = settings.coalesce != "off"
+        self.leases = settings.coalesce == "cluster"
         self.obeys_clients = settings.client_cache_control == "honour"
         rules = rules_of(settings)
         self.policy = StoringPolicy(rules)

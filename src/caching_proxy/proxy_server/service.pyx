@@ -152,7 +152,7 @@ cdef class Service:
         """All counters by name; sizes in bytes."""
         cdef Pool pool
         asked = self.hits + self.misses
-        tier = self.cache.tier
+        cdef RedisTier tier = self.cache.tier
         return {
             "entries": self.cache.memory.entries,
             "memory_bytes": self.cache.memory.used(),
@@ -174,10 +174,12 @@ cdef class Service:
             "purged": self.purged,
             "redis_connected": int(tier is not None and tier.live),
             "redis_processes": 0 if tier is None else tier.processes,
-            "redis_hits": 0 if tier is None else tier.hits,
-            "redis_misses": 0 if tier is None else tier.misses,
-            "redis_stored": 0 if tier is None else tier.stored,
-            "redis_skipped": 0 if tier is None else tier.skipped,
+            "redis_hits": 0 if tier is None else tier.searches.hits,
+            "redis_misses": 0 if tier is None else tier.searches.misses,
+            "redis_stored": 0 if tier is None else tier.deposits.stored,
+            "redis_skipped": 0 if tier is None else tier.deposits.skipped,
+            "redis_waits": 0 if tier is None else tier.leases.waits,
+            "redis_spared": self.spared,
             "redis_timeouts": 0 if tier is None else tier.link.timeouts,
             "redis_purges_pending": 0 if tier is None else len(tier.pending),
             "origin_requests": self.origin_requests,

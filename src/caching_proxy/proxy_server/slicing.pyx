@@ -126,7 +126,7 @@ async def fetch_slice(Exchange x, Slices s):
 
 cdef bytes slice_key(Exchange x, Slices s):
     """What requests have in common that may share the fetch of the slice."""
-    if x.request.fields.has(F_AUTHORIZATION):
+    if x.request.fields.has(F_AUTHORIZATION) or not x.route.coalesces:
         return None
     return x.service.cache.sharing_key(slice_url(x.url, s.at // s.size), x.variant, x.request.fields)
 

@@ -1,0 +1,137 @@
+"""Responses on their way into Redis."""
+
+import secrets
+
+from cpython.bytes cimport PyBytes_GET_SIZE
+from libc.stdint cimport int64_t, uint32_t
+from libc.time cimport time
+
+from caching_proxy.cache_manager.cache_key cimport stored_name
+from caching_proxy.cache_manager.codec cimport BODY_MAX, chunk_count, chunk_name, chunk_octets, encode, encode_names
+from caching_proxy.cache_manager.redis_link cimport Call
+from caching_proxy.cache_manager.redis_state cimport FETCH_TIME, TAG_TIME, has_generation
+
+from caching_proxy.cache_manager.purge_log import TAG_LOG, log_command
+from caching_proxy.cache_manager.standing import Standing
+
+cdef enum:
+    BACKLOG_MAX = 16777216    # octets that may wait to be written to Redis; then responses are not stored there
+    LIFE_MAX = 31536000       # seconds that a response stays at most
+
+cdef object CURRENT = Standing.CURRENT
+
+
+cdef class Deposit(Fiber):
+    """A response for which something is to be asked first: the generations of its tags, or whether its lease holds."""
+
+    def __cinit__(self, Deposits deposits, Entry entry, Stamp stamp, Lease lease):
+        self.deposits = deposits
+        self.entry = entry
+        self.stamp = stamp
+        self.lease = lease
+        if lease is not None:
+            lease.storing = True
+
+    async def run(self):
+        try:
+            await self.store()
+        finally:
+            if self.lease is not None:
+                self.lease.end_storing()
+
+    async def store(self):
+        cdef RedisState state = self.deposits.state
+        cdef Call call, kept = None
+        if self.lease is not None:
+            kept = self.lease.keep(self)
+        calls = state.ask_tags(self, self.entry.tags or (), TAG_TIME, state.link.timeout)
+        for call in calls:
+            while not call.over:
+                await self.changed()
+        if calls:                                       # a purge may have come before their generations were read
+            call = state.ask_for(self, log_command(state.prefix + TAG_LOG, b""))
+            while not call.over:
+                await self.changed()
+            if not state.take_tag_log(call):
+                return
+        if state.tag_log.verdict(self.stamp.tag_sequence, self.entry.url, self.entry.tags) is not CURRENT:
+            return
+        while kept is not None and not kept.over:
+            await self.changed()
+        if kept is not None and kept.reply != 1:        # a rival's is the one to be had
+            state.holder.drop_named(self.deposits.name_of(self.entry))
+            return
+        call = self.deposits.write(self.entry, self.stamp)
+        if call is not None and self.lease is not None:
+            call.asker = self
+            while not call.over:
+                await self.changed()
+
+
+cdef class Deposits:
+    """Stores responses for all, each for as long as it may be of use."""
+
+    def __cinit__(self, RedisState state, Searches searches, double room):
+        self.state = state
+        self.searches = searches
+        self.room = room
+
+    cdef put(self, Entry entry, Stamp stamp, Lease lease):
+        """Store a response that is current as of `stamp`; `lease` (or None) is that under which it was fetched."""
+        cdef Deposit deposit
+        if stamp is None or not stamp.is_known() or not self.state.is_usable() or b"\0" in entry.url:
+            return                                      # slices are looked for in memory alone
+        if entry.length > BODY_MAX:
+            return
+        if self.state.link.backlog() > BACKLOG_MAX:
+            self.skipped += 1
+        elif entry.tags is None and lease is None:
+            self.write(entry, stamp)
+        else:
+            deposit = Deposit(self, entry, stamp, lease)
+            deposit.start(deposit.run())
+
+    cdef bytes name_of(self, Entry entry):
+        return stored_name(entry.url, entry.variant, entry.selecting)
+
+    cdef Call write(self, Entry entry, Stamp stamp):
+        """Store it, where all generations that it needs are known: the last command of that, or None."""
+        cdef RedisState state = self.state
+        cdef int64_t life = self.life_of(entry)
+        cdef bytes name = self.name_of(entry)
+        cdef bytes octets
+        cdef uint32_t chunks = 0, number
+        cdef int64_t nonce = 0
+        cdef list numbers = []
+        self.searches.flag(name)
+        if life <= 0 or state.log.verdict(stamp.sequence, entry.url, entry.tags) is not CURRENT:
+            return None
+        for tag in entry.tags or ():
+            numbers.append(state.number_of(state.tag_index(tag)) if has_generation(tag) else 0)
+            if has_generation(tag):
+                if numbers[len(numbers) - 1] == 0:
+                    return None
+                state.extend(state.tag_index(tag), max(TAG_TIME, life), TAG_TIME // 7)
+        if entry.body is not None:
+            chunks = chunk_count(PyBytes_GET_SIZE(entry.body))
+        if chunks:
+            nonce = secrets.randbits(62)
+            for number in range(chunks):
+                self.set(chunk_name(name, number), chunk_octets(entry.body, number, nonce), life)
+        octets = encode(entry, stamp, tuple(numbers), None, chunks, nonce)
+        if octets is None:
+            return None
+        state.extend(state.url_index(entry.url), life + FETCH_TIME, 0)
+        if entry.selecting is not None:
+            self.set(stored_name(entry.url, entry.variant, None), encode_names(entry.selecting), life)
+        self.stored += 1
+        return self.set(name, octets, life)
+
+    cdef Call set(self, bytes name, bytes octets, int64_t life):
+        return self.state.link.call((b"SET", self.state.prefix + name, octets, b"PX", life), self.state.written)
+
+    cdef int64_t life_of(self, Entry entry) except -1:
+        """Milliseconds that a response stays: while it is fresh, and then for use while stale or for validation."""
+        cdef int64_t fresh = max(entry.fresh_until - time(NULL), 0)
+        cdef int64_t room = max(entry.stale_while_revalidate, entry.stale_if_error, <int64_t>self.room)
+        return min(fresh + room, LIFE_MAX) * 1000

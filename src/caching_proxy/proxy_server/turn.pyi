@@ -1,0 +1,3 @@
+from caching_proxy.proxy_server.fetch import Fetch
+
+async def comes_from_elsewhere(fetch: Fetch) -> bool: ...
