@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -377,3 +378,21 @@ def test_a_unix_socket_with_a_password_and_a_database(
         assert "pass word" not in proxy.errors()
     finally:
         server.kill()
+
+
+def test_the_receipt_says_whom_a_purge_has_reached(
+    pair: Pair, empty: RedisServer, origin: ScriptedOrigin
+) -> None:
+    wait_until(lambda: all(one.stats()["redis_processes"] == 2 for one in pair), "both to be seen")
+    receipt = json.loads(pair[0].request("PURGE", "/nothing").body)
+    assert receipt == {"purged": 0, "soft": False, "processes": 2}
+    assert json.loads(pair[0].clear().body) == {"removed": 0, "processes": 2}
+
+
+def test_the_receipt_of_several_workers(
+    start_proxy: StartProxy, empty: RedisServer, origin: ScriptedOrigin
+) -> None:
+    proxy = sharing(start_proxy, empty, *PATIENT, "--workers", "2")
+    wait_until(lambda: proxy.stats()["redis_processes"] == 2, "both workers to be seen")
+    receipt = json.loads(proxy.request("PURGE", "/nothing").body)
+    assert receipt == {"purged": 0, "soft": False, "workers": 2, "processes": 2}

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from caching_proxy.cli.control_client import ask, asks_redis
+from caching_proxy.cli.control_client import ask, asks_redis, warn_of_pending
 from caching_proxy.cli.options import SettingsCommand, load_settings, setting_options
 from caching_proxy.settings import StoreSettings
 
@@ -17,7 +17,9 @@ def _clear_cache(**options: Any) -> None:
     if asks_redis(settings):
         removed = _clear_redis(settings)
     else:
-        removed = ask(settings, "POST", "/clear")["removed"]
+        receipt = ask(settings, "POST", "/clear")
+        removed = receipt["removed"]
+        warn_of_pending(receipt)
     click.echo(f"Removed {removed} cached response{'' if removed == 1 else 's'}.")
 
 

@@ -57,6 +57,16 @@ def ask(
     return answer
 
 
+def warn_of_pending(receipt: dict[str, Any]) -> None:
+    """Say so where a purge has not reached the whole fleet."""
+    if receipt.get("pending"):
+        click.echo(
+            "Redis does not answer: other proxies hear of this once it is back. What they have in"
+            " memory until then can be cleared at each one's --admin-port.",
+            err=True,
+        )
+
+
 def asks_redis(settings: StoreSettings) -> bool:
     """Whether a command is for Redis itself: it is named and no proxy, or none answers."""
     given = settings.model_fields_set

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from caching_proxy.cli.control_client import ask
+from caching_proxy.cli.control_client import ask, warn_of_pending
 from caching_proxy.cli.options import SettingsCommand, load_settings, setting_options
 from caching_proxy.settings import StoreSettings
 
@@ -25,6 +25,7 @@ def _purge(soft: bool, as_json: bool, **options: Any) -> None:
     number = receipt.get("purged")
     kind = " (soft)" if soft else ""
     click.echo(f"Purged {number} cached response{'' if number == 1 else 's'}{kind}.")
+    warn_of_pending(receipt)
 
 
 def _selection(given: dict[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from aiohttp.typedefs import Handler
 
 from caching_proxy.http.target import DEFAULT_PORTS, split_absolute, valid_authority
 from caching_proxy.proxy_server.errors import ListenError
-from caching_proxy.proxy_server.fleet import Receipt
+from caching_proxy.proxy_server.receipt import Receipt
 
 logger = logging.getLogger(__name__)
 
@@ -167,7 +167,7 @@ class ControlApi:
 
     async def _clear(self, request: web.Request) -> web.Response:
         receipt = await self._proxy.clear()
-        return _json({"removed": receipt.number, **receipt.workers})
+        return _json({"removed": receipt.number, **receipt.reach})
 
     async def _drain(self, request: web.Request) -> web.Response:
         return _json(await self._proxy.drain())
@@ -187,7 +187,7 @@ class ControlApi:
             error_text = f"the body is larger than {_MAX_BODY} bytes: name less at a time"
             return _json({"error": error_text}, 413)
         receipt = await self._drop(selector, value, soft)
-        return _json({"purged": receipt.number, "soft": soft, **receipt.workers})
+        return _json({"purged": receipt.number, "soft": soft, **receipt.reach})
 
     async def _explain(self, request: web.Request) -> web.Response:
         try:

@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from caching_proxy.configuration import Configuration
 from caching_proxy.proxy_server.listeners import Bound, Sockets, endpoints, of_worker
 from caching_proxy.proxy_server.proxy_server import ProxyServer
-
-
-class Receipt(NamedTuple):
-    """How many stored responses it was, and what there is to say of the workers that did it."""
-
-    number: int
-    workers: Mapping[str, Any] = {}
+from caching_proxy.proxy_server.receipt import Receipt
 
 
 class Fleet(Protocol):
@@ -80,11 +74,11 @@ class Alone:
 
     async def clear(self) -> Receipt:
         """Drop every stored response."""
-        return Receipt(await self._server.clear())
+        return await self._server.clear()
 
     async def purge(self, selection: Mapping[str, Any]) -> Receipt:
         """Drop what is selected, or make it stale."""
-        return Receipt(await self._server.purge(**selection))
+        return await self._server.purge(**selection)
 
     async def explain(
         self, method: str, url: str, fields: Sequence[Sequence[str]], content: bytes

@@ -23,6 +23,7 @@ from caching_proxy.proxy_server.errors import ListenError
 from caching_proxy.proxy_server.explain import explain
 from caching_proxy.proxy_server.listeners import Accepting
 from caching_proxy.proxy_server.origin import Origin
+from caching_proxy.proxy_server.receipt import Receipt
 from caching_proxy.proxy_server.routing import Router
 from caching_proxy.proxy_server.service import Service
 from caching_proxy.proxy_server.upstream import Pool
@@ -216,11 +217,11 @@ class ProxyServer:
         """All counters by name; sizes in bytes."""
         return self._running.stats()
 
-    async def clear(self) -> int:
+    async def clear(self) -> Receipt:
         """Drop every stored response; how many there were here."""
         number = self._running.clear()
         await self._running.settled()
-        return number
+        return Receipt(number, self._running.reach())
 
     def explain(
         self, method: str, url: str, fields: Sequence[Sequence[str]], content: bytes
@@ -254,7 +255,7 @@ class ProxyServer:
         group: str | None = None,
         site: str | None = None,
         soft: bool = False,
-    ) -> int:
+    ) -> Receipt:
         """Drop what one of these names, or make it stale (`soft`); how many responses it was.
 
         `url` and `prefix` are a path with its query, or an absolute URL.
@@ -263,7 +264,7 @@ class ProxyServer:
             url=url, prefix=prefix, tags=tags, group=group, site=site, soft=soft
         )
         await self._running.settled()
-        return number
+        return Receipt(number, self._running.reach())
 
     @property
     def _running(self) -> Service:

@@ -309,6 +309,8 @@ cdef respond_purged(Exchange x):
     if x.receipt is None:
         raise RequestRefused(problems.PURGE_INCOMPLETE)
     soft = is_soft(x.request.fields)
+    if x.service.relay is None:
+        x.receipt.update(x.service.reach())
     receipt = json.dumps({"purged": x.receipt.pop("purged"), "soft": soft, **x.receipt}).encode() + b"\n"
     respond_own(x, 200, b"OK", receipt, b"Cache-Control: no-store\r\n", b"application/json")
 

@@ -193,14 +193,20 @@ cdef class Service:
         return {"requests": self.requests, "hits": self.hits, "misses": self.misses,
                 "origin_requests": self.origin_requests}
 
+    def reach(self):
+        """Whom purges reach, as a Receipt has it."""
+        cdef RedisTier tier = self.cache.tier
+        if tier is None:
+            return {}
+        return {"pending": len(tier.pending)} if tier.pending else {"processes": tier.processes}
+
     async def settled(self):
-        """Wait until Redis has heard of all purges so far, or cannot; whether it has."""
+        """Wait until Redis has heard of all purges so far, or cannot."""
         cdef Waiter waiter = Waiter()
         cdef list purges = self.cache.under_way(waiter)
         while not all_done(purges):
             waiter.future = asyncio.get_running_loop().create_future()
             await waiter.future
-        return self.cache.tier is None or not self.cache.tier.pending
 
     def clear(self):
         """Drop every stored response; how many there were. What fetches under way bring is not stored either."""

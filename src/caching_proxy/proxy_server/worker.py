@@ -17,6 +17,7 @@ from caching_proxy.proxy_server.errors import ListenError
 from caching_proxy.proxy_server.listeners import Accepting
 from caching_proxy.proxy_server.privileges import PrivilegesError
 from caching_proxy.proxy_server.proxy_server import Plan, ProxyServer
+from caching_proxy.proxy_server.receipt import Receipt
 
 logger = logging.getLogger("caching_proxy")
 
@@ -90,10 +91,10 @@ class Worker:
     async def _stats(self, asked: dict[str, Any], sockets: list[socket.socket]) -> dict[str, Any]:
         return self._server.stats()
 
-    async def _clear(self, asked: dict[str, Any], sockets: list[socket.socket]) -> int:
+    async def _clear(self, asked: dict[str, Any], sockets: list[socket.socket]) -> Receipt:
         return await self._server.clear()
 
-    async def _purge(self, asked: dict[str, Any], sockets: list[socket.socket]) -> int:
+    async def _purge(self, asked: dict[str, Any], sockets: list[socket.socket]) -> Receipt:
         return await self._server.purge(**asked)
 
     async def _explain(self, asked: dict[str, Any], sockets: list[socket.socket]) -> dict[str, Any]:

@@ -25,8 +25,8 @@ from caching_proxy.configuration import Configuration, Sources
 from caching_proxy.proxy_server.channel import CallFailed, Channel, ChannelClosed
 from caching_proxy.proxy_server.cores import available_cores
 from caching_proxy.proxy_server.errors import ListenError
-from caching_proxy.proxy_server.fleet import Receipt
 from caching_proxy.proxy_server.listeners import Bound, Sockets, endpoints, of_worker
+from caching_proxy.proxy_server.receipt import Receipt, sum_of
 from caching_proxy.proxy_server.worker import described
 
 logger = logging.getLogger("caching_proxy")
@@ -42,6 +42,7 @@ _WORK = (
     " from caching_proxy.cli.worker import main; main()"
 )
 EXIT_TIME = 5.0  # seconds that a drained worker gets to exit
+_OF_ALL = {"redis_processes"}  # counters that are the same for all workers
 
 
 class _Worker:
@@ -319,25 +320,26 @@ class Supervisor:
         answers = await self._ask_all("stats", {})
         for answer in answers:
             for name, value in answer.items():
-                sums[name] = sums.get(name, 0) + value
+                had = sums.get(name, 0)
+                sums[name] = max(had, value) if name in _OF_ALL else had + value
         asked = sums.get("hits", 0) + sums.get("misses", 0)
         sums["hit_ratio"] = round(sums["hits"] / asked, 4) if asked else 0.0
         return {**sums, "workers": len(answers), "worker_restarts": self._restarts}
 
     async def clear(self) -> Receipt:
         """Drop every stored response of every worker."""
-        return _receipt(await self._ask_all("clear", {}))
+        return sum_of(Receipt(*told) for told in await self._ask_all("clear", {}))
 
     async def purge(self, selection: Mapping[str, Any]) -> Receipt:
         """Drop what is selected, or make it stale, in every worker."""
-        return _receipt(await self._ask_all("purge", selection))
+        return sum_of(Receipt(*told) for told in await self._ask_all("purge", selection))
 
     async def _purge_call(
         self, asked: dict[str, Any], sockets: list[socket.socket]
     ) -> dict[str, Any]:
         """A purge that came to one worker."""
         receipt = await self.purge(asked)
-        return {"purged": receipt.number, **receipt.workers}
+        return {"purged": receipt.number, **receipt.reach}
 
     async def explain(
         self, method: str, url: str, fields: Sequence[Sequence[str]], content: bytes
@@ -387,10 +389,6 @@ def _shared_memory(size: int) -> BinaryIO:
         file = tempfile.TemporaryFile()  # noqa: SIM115
     file.truncate(size)
     return file
-
-
-def _receipt(numbers: list[int]) -> Receipt:
-    return Receipt(sum(numbers), {"workers": len(numbers)})
 
 
 def _environment() -> dict[str, str]:
