@@ -115,7 +115,7 @@ def test_what_was_purged_meanwhile_does_not_come_back(
         old = proxy.get(target)
         wait_until(lambda old=old: stored(redis, old.fields["x-cache-key"]), "it in Redis")
         redis.pause()
-        assert json.loads(post(proxy, **selection).body)["pending"] == 1
+        assert json.loads(post(proxy, **selection).body)["pending"] > 0
         assert proxy.stats()["redis_purges_pending"]
         assert proxy.get(target).body != old.body
         redis.resume()
