@@ -14,6 +14,7 @@ from pydantic import model_validator
 from typing_extensions import Self
 
 from caching_proxy import setting_kinds as kinds
+from caching_proxy.cache_manager import compression
 from caching_proxy.declared import (
     Declaration,
     Declared,
@@ -578,6 +579,12 @@ class Settings(OriginSettings, RouteSettings, StoreSettings):
         "Where responses are stored: auto (Redis besides memory whenever it answers), memory"
         " (alone), redis (as auto, and not ready without it).",
     )
+    redis_compress: str = setting(
+        "off",
+        kinds.choice("off", "zstd"),
+        REDIS,
+        "Compress bodies of 1 KB and more in Redis that are not coded already.",
+    )
     redis_timeout: float = setting(
         0.05,
         kinds.seconds(0.001, MINUTE),
@@ -652,6 +659,16 @@ class Settings(OriginSettings, RouteSettings, StoreSettings):
     log_level: str = setting(
         "info", kinds.choice("debug", "info", "warning", "error"), CONTROL, "What is logged."
     )
+
+    @model_validator(mode="after")
+    def _compresses(self) -> Self:
+        if self.redis_compress == "zstd" and not compression.is_available():
+            disagree(
+                "redis_compress",
+                "zstd needs a package: install it with pip install 'caching-proxy[zstd]', or leave"
+                " it off",
+            )
+        return self
 
 
 Declared.elsewhere.update(

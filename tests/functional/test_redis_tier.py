@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import random
+import struct
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from caching_proxy.cache_manager.compression import compress
 
 from .support.proxy import ProxyProcess
 from .support.purging import ETAG, Validated, post
@@ -396,3 +400,53 @@ def test_the_receipt_of_several_workers(
     wait_until(lambda: proxy.stats()["redis_processes"] == 2, "both workers to be seen")
     receipt = json.loads(proxy.request("PURGE", "/nothing").body)
     assert receipt == {"purged": 0, "soft": False, "workers": 2, "processes": 2}
+
+
+TEXT = b"the same again and again, " * 200_000
+
+
+@pytest.mark.parametrize("size", [1000, 5000, 300_000, 5_000_000])
+def test_compressed_bodies_are_shared(
+    start_proxy: StartProxy, empty: RedisServer, origin: ScriptedOrigin, size: int
+) -> None:
+    origin.on("/text", fresh(TEXT[:size]))
+    first = sharing(start_proxy, empty, *PATIENT, "--redis-compress", "zstd")
+    second = sharing(start_proxy, empty, *PATIENT)
+    keep(first, empty, "/text")
+    assert hit(second, "/text") == TEXT[:size]
+    key = second.get("/text").fields["x-cache-key"]
+    assert (empty.do("STRLEN", key) < min(size, 3000)) == (size > 1000)
+
+
+def test_a_large_body_that_compresses_little(
+    start_proxy: StartProxy, empty: RedisServer, origin: ScriptedOrigin
+) -> None:
+    body = random.Random(1).randbytes(700_000) + bytes(500_000)
+    origin.on("/mixed", fresh(body))
+    first = sharing(start_proxy, empty, *PATIENT, "--redis-compress", "zstd")
+    second = sharing(start_proxy, empty, *PATIENT)
+    keep(first, empty, "/mixed")
+    assert hit(second, "/mixed") == body
+
+
+@pytest.mark.parametrize(
+    "octets", [b"", b"no Zstandard", "a bomb", "another length"], ids=["", "none", "bomb", "length"]
+)
+def test_hostile_compressed_bodies_are_a_miss(
+    start_proxy: StartProxy, empty: RedisServer, origin: ScriptedOrigin, octets: bytes | str
+) -> None:
+    proxy = sharing(start_proxy, empty, *PATIENT, "--redis-compress", "zstd", "--memory", "0")
+    origin.on("/hostile", fresh(TEXT[:5000]), fresh(b"a new one"))
+    keep(proxy, empty, "/hostile")
+    key = proxy.get("/hostile").fields["x-cache-key"]
+    whole: bytes = empty.do("GET", key)
+    packed = compress(TEXT[:5000]) or b""
+    assert whole.endswith(packed)
+    if octets == "a bomb":
+        octets = compress(bytes(50_000_000)) or b""
+    elif octets == "another length":
+        octets = compress(TEXT[:4999]) or b""
+    assert isinstance(octets, bytes)
+    head = whole[: -len(packed) - 4] + struct.pack("=I", len(octets))
+    empty.do("SET", key, head + octets)
+    assert proxy.get("/hostile").body == b"a new one"

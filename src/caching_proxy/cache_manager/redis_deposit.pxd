@@ -22,12 +22,14 @@ cdef class Deposits:
     cdef RedisState state
     cdef Searches searches
     cdef double room                  # seconds that a stale response stays
+    cdef bint compresses
     # counters
     cdef int64_t stored
     cdef int64_t skipped              # responses that were not stored: too much waits to be written
 
     cdef put(self, Entry entry, Stamp stamp, Lease lease)
     cdef bytes name_of(self, Entry entry)
-    cdef Call write(self, Entry entry, Stamp stamp)
+    cdef bint is_to_compress(self, Entry entry) except -1
+    cdef Call write(self, Entry entry, Stamp stamp, bytes packed)
     cdef Call set(self, bytes name, bytes octets, int64_t life)
     cdef int64_t life_of(self, Entry entry) except -1

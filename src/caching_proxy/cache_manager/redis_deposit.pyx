@@ -7,10 +7,13 @@ from libc.stdint cimport int64_t, uint32_t
 from libc.time cimport time
 
 from caching_proxy.cache_manager.cache_key cimport stored_name
-from caching_proxy.cache_manager.codec cimport BODY_MAX, chunk_count, chunk_name, chunk_octets, encode, encode_names
+from caching_proxy.cache_manager.codec cimport (
+    BODY_MAX, CHUNK, chunk_count, chunk_name, chunk_octets, encode, encode_names,
+)
 from caching_proxy.cache_manager.redis_link cimport Call
 from caching_proxy.cache_manager.redis_state cimport FETCH_TIME, TAG_TIME, has_generation
 
+from caching_proxy.cache_manager.compression import compress, is_worth_trying
 from caching_proxy.cache_manager.purge_log import TAG_LOG, log_command
 from caching_proxy.cache_manager.standing import Standing
 
@@ -22,7 +25,7 @@ cdef object CURRENT = Standing.CURRENT
 
 
 cdef class Deposit(Fiber):
-    """A response for which something is to be asked first: the generations of its tags, or whether its lease holds."""
+    """A response for which something is to be done first: asking for its tags, or for its lease, or compressing it."""
 
     def __cinit__(self, Deposits deposits, Entry entry, Stamp stamp, Lease lease):
         self.deposits = deposits
@@ -42,8 +45,10 @@ cdef class Deposit(Fiber):
     async def store(self):
         cdef RedisState state = self.deposits.state
         cdef Call call, kept = None
+        cdef bytes packed
         if self.lease is not None:
             kept = self.lease.keep(self)
+        packed = await self.pack()
         calls = state.ask_tags(self, self.entry.tags or (), TAG_TIME, state.link.timeout)
         for call in calls:
             while not call.over:
@@ -61,20 +66,36 @@ cdef class Deposit(Fiber):
         if kept is not None and kept.reply != 1:        # a rival's is the one to be had
             state.holder.drop_named(self.deposits.name_of(self.entry))
             return
-        call = self.deposits.write(self.entry, self.stamp)
+        call = self.deposits.write(self.entry, self.stamp, packed)
         if call is not None and self.lease is not None:
             call.asker = self
             while not call.over:
                 await self.changed()
 
+    async def pack(self):
+        """The body compressed, a large one in a thread; None where it stays as it is."""
+        if not self.deposits.is_to_compress(self.entry):
+            return None
+        if self.entry.length <= CHUNK:
+            return compress(self.entry.body)
+        task = self.deposits.state.link.loop.run_in_executor(None, compress, self.entry.body)
+        task.add_done_callback(self.packed)
+        while not task.done():
+            await self.changed()
+        return task.result()
+
+    def packed(self, task):
+        self.wake()
+
 
 cdef class Deposits:
     """Stores responses for all, each for as long as it may be of use."""
 
-    def __cinit__(self, RedisState state, Searches searches, double room):
+    def __cinit__(self, RedisState state, Searches searches, double room, bint compresses):
         self.state = state
         self.searches = searches
         self.room = room
+        self.compresses = compresses
 
     cdef put(self, Entry entry, Stamp stamp, Lease lease):
         """Store a response that is current as of `stamp`; `lease` (or None) is that under which it was fetched."""
@@ -85,8 +106,8 @@ cdef class Deposits:
             return
         if self.state.link.backlog() > BACKLOG_MAX:
             self.skipped += 1
-        elif entry.tags is None and lease is None:
-            self.write(entry, stamp)
+        elif entry.tags is None and lease is None and not self.is_to_compress(entry):
+            self.write(entry, stamp, None)
         else:
             deposit = Deposit(self, entry, stamp, lease)
             deposit.start(deposit.run())
@@ -94,11 +115,18 @@ cdef class Deposits:
     cdef bytes name_of(self, Entry entry):
         return stored_name(entry.url, entry.variant, entry.selecting)
 
-    cdef Call write(self, Entry entry, Stamp stamp):
-        """Store it, where all generations that it needs are known: the last command of that, or None."""
+    cdef bint is_to_compress(self, Entry entry) except -1:
+        return self.compresses and is_worth_trying(entry.head, entry.body)
+
+    cdef Call write(self, Entry entry, Stamp stamp, bytes packed):
+        """Store it, where all generations that it needs are known: the last command of that, or None.
+
+        `packed` is its body compressed, or None.
+        """
         cdef RedisState state = self.state
         cdef int64_t life = self.life_of(entry)
         cdef bytes name = self.name_of(entry)
+        cdef bytes body = entry.body if packed is None else packed
         cdef bytes octets
         cdef uint32_t chunks = 0, number
         cdef int64_t nonce = 0
@@ -112,13 +140,13 @@ cdef class Deposits:
                 if numbers[len(numbers) - 1] == 0:
                     return None
                 state.extend(state.tag_index(tag), max(TAG_TIME, life), TAG_TIME // 7)
-        if entry.body is not None:
-            chunks = chunk_count(PyBytes_GET_SIZE(entry.body))
+        if body is not None:
+            chunks = chunk_count(PyBytes_GET_SIZE(body))
         if chunks:
             nonce = secrets.randbits(62)
             for number in range(chunks):
-                self.set(chunk_name(name, number), chunk_octets(entry.body, number, nonce), life)
-        octets = encode(entry, stamp, tuple(numbers), None, chunks, nonce)
+                self.set(chunk_name(name, number), chunk_octets(body, number, nonce), life)
+        octets = encode(entry, stamp, tuple(numbers), packed, chunks, nonce)
         if octets is None:
             return None
         state.extend(state.url_index(entry.url), life + FETCH_TIME, 0)

@@ -6,11 +6,12 @@ from libc.time cimport time
 
 from caching_proxy.cache_manager.cache_key cimport key_digest, stored_name, whole_url
 from caching_proxy.cache_manager.codec cimport (
-    BODY_MAX, chunk_count, chunk_name, decode, is_other_version, nonce_octets, vary_names,
+    BODY_MAX, CHUNK, chunk_count, chunk_name, decode, is_other_version, nonce_octets, vary_names,
 )
 from caching_proxy.cache_manager.redis_link cimport Call
 from caching_proxy.cache_manager.redis_state cimport FETCH_TIME
 
+from caching_proxy.cache_manager.compression import decompress, is_available
 from caching_proxy.cache_manager.rfc9111.vary import selecting_values
 from caching_proxy.cache_manager.standing import Standing
 
@@ -70,9 +71,11 @@ cdef class Lookup(Fiber):
         if data is None:
             return
         decoded = decode(data, self.url, self.variant, key_digest(whole_url(self.url), self.variant))
-        if decoded is None or decoded.compressed or decoded.entry.length > BODY_MAX:
+        if decoded is None or decoded.entry.length > BODY_MAX:
             if not is_other_version(data):
                 self.searches.remove(name)
+            return
+        if decoded.compressed and not is_available():
             return
         if decoded.entry.tags is not None:
             for call in state.ask_tags(self, decoded.entry.tags, 0, self.left()):
@@ -82,6 +85,9 @@ cdef class Lookup(Fiber):
             self.searches.remove(name)
             return
         if decoded.chunks and not await self.read_chunks(decoded, name):
+            return
+        if decoded.compressed and not await self.unpack(decoded.entry):
+            self.searches.remove(name)
             return
         self.decoded = decoded
 
@@ -94,7 +100,8 @@ cdef class Lookup(Fiber):
         cdef list body = []
         cdef int64_t size = 0
         cdef uint32_t number
-        if decoded.chunks != chunk_count(entry.length):
+        if decoded.chunks > chunk_count(entry.length) or (
+                decoded.chunks < chunk_count(entry.length) and not decoded.compressed):
             self.searches.remove(name)
             return False
         self.deadline = self.state.now() + self.state.link.timeout
@@ -108,7 +115,22 @@ cdef class Lookup(Fiber):
             body.append(chunk[len(nonce):])
             size += PyBytes_GET_SIZE(chunk) - PyBytes_GET_SIZE(nonce)
         entry.body = b"".join(body)
-        return size == entry.length
+        return decoded.compressed or size == entry.length
+
+    async def unpack(self, Entry entry):
+        """Decompress the body, a large one in a thread; whether it is what it was said to be."""
+        if entry.length <= CHUNK:
+            entry.body = decompress(entry.body, entry.length)
+        else:
+            task = self.state.link.loop.run_in_executor(None, decompress, entry.body, entry.length)
+            task.add_done_callback(self.unpacked)
+            while not task.done():
+                await self.changed()
+            entry.body = task.result()
+        return entry.body is not None
+
+    def unpacked(self, task):
+        self.wake()
 
     cdef double left(self) except? -1:
         """Seconds that there are left."""

@@ -142,11 +142,11 @@ cdef class Errand(Fiber):
 cdef class RedisTier(RedisState):
     """Stored responses in Redis. It may be away at any time: then nothing is found and nothing stored there."""
 
-    def __init__(self, Holder holder not None, connector, address, double timeout, prefix, double room, figures):
+    def __init__(self, Holder holder not None, connector, address, double timeout, prefix, double room, figures, bint compresses):
         """`connector` is RedisLink or RedisCluster, `address` a RedisAddress.
 
         `timeout` (seconds) bounds each use; stale responses stay for `room` seconds. `figures` gives the counters of
-        this process, by name, that are gathered in Redis.
+        this process, by name, that are gathered in Redis. With `compresses` bodies are stored compressed.
         """
         self.holder = holder
         self.figures = figures
@@ -160,7 +160,7 @@ cdef class RedisTier(RedisState):
         self.told_figures = {}
         self.processes = 0
         self.searches = Searches(self)
-        self.deposits = Deposits(self, self.searches, room)
+        self.deposits = Deposits(self, self.searches, room, compresses)
         self.leases = Leases(self, self.name)
         tracking = ("CLIENT", "TRACKING", "ON", "BCAST", "NOLOOP", "PREFIX", self.prefix)
         self.link = connector(address, timeout, self.heed, self.link_changed, (tracking,))

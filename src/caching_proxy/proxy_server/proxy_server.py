@@ -39,7 +39,7 @@ _KEEP_FILE: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3
 
 _REDIS_SETTINGS = (
     *("redis_url", "redis_host", "redis_port", "use_cluster", "redis_prefix", "redis_timeout"),
-    "stale_if_error",
+    *("stale_if_error", "redis_compress"),
 )
 
 

@@ -66,7 +66,7 @@ cdef class Service:
         if address is not None:
             connector = RedisCluster if settings.use_cluster else RedisLink
             tier = RedisTier(self.cache, connector, address, settings.redis_timeout, settings.redis_prefix,
-                             settings.stale_if_error, self.figures)
+                             settings.stale_if_error, self.figures, settings.redis_compress == "zstd")
         self.cache.share(tier)
         if tier is not None:
             tier.pending.extend(pending)                # what the last one could not tell Redis
