@@ -128,6 +128,34 @@ def test_all_killed_at_once(store: Embedded, origin: ScriptedOrigin) -> None:
     assert is_kept(store.proxy(), origin)
 
 
+def test_all_told_to_end_at_once(store: Embedded, origin: ScriptedOrigin) -> None:
+    """As systemd does; nobody starts the server anew while the proxy drains."""
+    proxy = store.proxy("--grace", "20")
+    fill(proxy, origin)
+    origin.on(
+        "/slow", lambda exchange: exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n")
+    )
+    with proxy.client() as client:
+        client.send(client.head("GET", "/slow"))
+        wait_until(lambda: origin.seen("/slow"), "the origin to be asked")
+        connection = origin.served_on[-1]
+        for pid in [proxy.process.pid, *store.keepers(), *store.servers()]:
+            os.kill(pid, signal.SIGTERM)
+        wait_until(store.is_gone, "the store to end")
+        connection.sock.sendall(b"to an end")
+        assert client.response().body == b"to an end"
+    assert proxy.wait() == 0
+    assert "ERROR" not in proxy.errors()
+    assert store.is_gone()
+    assert is_kept(store.proxy(), origin)
+
+
+def test_the_folder_that_systemd_gives(store: Embedded, start_proxy: StartProxy) -> None:
+    variables = {"CACHE_DIRECTORY": str(store.folder)}
+    store.is_used(start_proxy("--store", "embedded", more=variables))
+    assert store.server()
+
+
 def test_a_purge_outlives_the_server(store: Embedded, origin: ScriptedOrigin) -> None:
     """It may lose what is stored, never that it was purged."""
     proxy = store.proxy()
