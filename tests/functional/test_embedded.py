@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -341,6 +342,24 @@ def test_a_server_that_does_not_start(store: Embedded, origin: ScriptedOrigin) -
     socket.rmdir()
     store.is_used(proxy)
     fill(proxy, origin)
+
+
+@pytest.mark.parametrize("what", ["the folder", "what is in it"])
+def test_deleted_files_are_a_new_beginning(
+    store: Embedded, origin: ScriptedOrigin, what: str
+) -> None:
+    first, second = store.proxy(), store.proxy()
+    fill(first, origin)
+    server = store.server()
+    for place in [store.folder] if what == "the folder" else [*store.folder.iterdir()]:
+        shutil.rmtree(place) if place.is_dir() else place.unlink()
+    wait_until(lambda: not alive(server), "the old server to end")
+    assert store.server() != server
+    for proxy in (first, second):
+        wait_until(lambda p=proxy: p.errors().count("in use") == 2, "the new one to be used")
+    assert first.get("/kept").cache == "MISS"
+    fill(first, origin, "/more")
+    assert is_kept(second, origin, "/more"), "they share the new one"
 
 
 def data(store: Embedded, pattern: str) -> Path:

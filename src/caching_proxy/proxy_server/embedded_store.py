@@ -81,14 +81,19 @@ class EmbeddedStore:
         """Let go of it; where nobody else uses it, return when its server has ended."""
         if self._users is not None:
             last = try_lock(self._users)
-            os.close(self._users)
+            self._let_go()
             for _ in range(int(STOP_TIME / _SOON)):
                 if not last or not self._is_kept():
                     break
                 await asyncio.sleep(_SOON)
         if self._keeper is not None and self._keeper.poll() is None:
             self._keeper.returncode = 0  # it outlives this process: nobody waits for it
-        self._place = self._users = self._keeper = None
+        self._place = self._keeper = None
+
+    def _let_go(self) -> None:
+        if self._users is not None:
+            os.close(self._users)
+            self._users = None
 
     def _look(self) -> bool:
         """Hold the folder and have a keeper; False where that cannot be, which is told once."""
@@ -97,9 +102,10 @@ class EmbeddedStore:
         failed = self._keeper is not None and self._keeper.returncode != 0
         self._keeper = None
         try:
-            if self._users is None:
-                self._users = _held(self._place)
-            if self._users is not None:
+            users = _held(self._place)  # anew: somebody may have deleted the folder
+            if users is not None:
+                self._let_go()
+                self._users = users
                 self._start_keeper(self._place)
         except OSError as error:
             self._tell(error)

@@ -111,7 +111,11 @@ class Keeper:
             self._pause(quick)
 
     def _is_over(self) -> bool:
-        return self._told_to_end or try_lock(self._users)
+        return self._told_to_end or self._is_deleted() or try_lock(self._users)
+
+    def _is_deleted(self) -> bool:
+        """Whether somebody has removed the files; another keeper may have begun anew there."""
+        return os.fstat(self._lock).st_nlink == 0
 
     def _pause(self, quick: int) -> None:
         """Wait before another start in a row, as long as somebody uses the store."""
@@ -152,7 +156,9 @@ class Keeper:
         assert process.stdout is not None
         with process.stdout as said:
             while process.poll() is None:
-                if self._is_over():
+                if self._is_deleted():
+                    process.kill()  # in order, it would remove the socket of another
+                elif self._is_over():
                     _end(process)
                 self._listen(said.fileno(), LOOK)
             while self._listen(said.fileno(), 0):
