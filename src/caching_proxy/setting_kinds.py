@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from caching_proxy.cache_manager.redis_address import RedisAddress
+from caching_proxy.cache_manager.store_folder import SOCKET_PATH_MAX
 from caching_proxy.load_balancer.server_address import ServerAddress, parse_server
 from caching_proxy.references import Hidden, look_up
 
@@ -31,7 +32,6 @@ _CERTIFICATE = re.compile(
 _HOST_PATTERN = re.compile(r"(?:\*\.)?[a-z0-9_](?:[a-z0-9._-]*[a-z0-9_])?|\[[0-9a-f:.]+\]")
 _NUMBERS = (int, float, str)
 _NUMBER_OR_TEXT = {"type": ["number", "string"]}
-_PORTABLE_SOCKET_PATH = 103  # bytes: the shorter of the limits of Linux (107) and macOS (103)
 
 
 @dataclass(frozen=True)
@@ -290,10 +290,16 @@ def _read_log_file(value: str) -> str:
     return str(value)
 
 
+def _read_folder(value: str) -> str:
+    if not value or "\0" in value:
+        raise ValueError(f"{value!r} cannot be a folder: name one")
+    return str(Path(value).absolute())
+
+
 def _read_socket_path(value: str) -> str:
     text = str(value).removeprefix("unix:")
-    if not text or len(text.encode()) > _PORTABLE_SOCKET_PATH:
-        raise ValueError(f"{value!r} cannot be a socket: use 1 to {_PORTABLE_SOCKET_PATH} bytes")
+    if not text or len(text.encode()) > SOCKET_PATH_MAX:
+        raise ValueError(f"{value!r} cannot be a socket: use 1 to {SOCKET_PATH_MAX} bytes")
     if not _holds(Path(text).parent.is_dir):
         raise ValueError(f"{str(Path(text).parent)!r} is no folder: create it first")
     return text
@@ -515,6 +521,7 @@ AUTHORITIES = Kind(
     takes=(str, Path, Authorities),
 )
 LOG_FILE = Kind(_read_log_file, "FILE")
+FOLDER = Kind(_read_folder, "FOLDER")
 SOCKET_PATH = Kind(_read_socket_path, "PATH")
 SERVER = Kind(_read_server, "SERVER", show=_show_server, takes=(str, ServerAddress))
 LISTEN_ADDRESS = Kind(_read_listen_address, "ADDRESS")

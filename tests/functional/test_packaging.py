@@ -61,9 +61,9 @@ def run(*command: str, cwd: Path) -> str:
     return done.stdout
 
 
-def serves(*command: str, cwd: Path) -> None:
+def serves(*command: str, cwd: Path, more: tuple[str, ...] = ()) -> None:
     """Check that the command runs a proxy that caches: its demo, on free ports."""
-    options = ("--host", "127.0.0.1", "--port", "0", "--admin-port", "0")
+    options = ("--host", "127.0.0.1", "--port", "0", "--admin-port", "0", *more)
     with subprocess.Popen(
         [*command, "demo", *options], cwd=cwd, stdout=subprocess.PIPE, text=True
     ) as process:
@@ -120,10 +120,13 @@ def test_the_source_distribution_builds_and_installs(clone: Path, tmp_path: Path
     assert not [name for name in names if name.endswith((".c", ".so"))]
 
     environment = Environment(tmp_path / "venv")
-    environment.pip("install", "--quiet", str(archive), cwd=tmp_path)
+    environment.pip("install", "--quiet", f"{archive}[embedded]", cwd=tmp_path)
     command = str(environment.bin / "caching-proxy")
     assert run(command, "--version", cwd=tmp_path) == f"caching-proxy {__version__}\n"
     serves(command, cwd=tmp_path)
+    store = tmp_path / "store"
+    serves(command, cwd=tmp_path, more=("--store", "embedded", "--data-dir", str(store)))
+    assert (store / "store.aof").is_dir()
 
     (package,) = (tmp_path / "venv").rglob("site-packages/caching_proxy")
     assert (package / "py.typed").is_file()

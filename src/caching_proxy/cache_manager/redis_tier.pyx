@@ -142,7 +142,8 @@ cdef class Errand(Fiber):
 cdef class RedisTier(RedisState):
     """Stored responses in Redis. It may be away at any time: then nothing is found and nothing stored there."""
 
-    def __init__(self, Holder holder not None, connector, address, double timeout, prefix, double room, figures, bint compresses):
+    def __init__(self, Holder holder not None, connector, address, double timeout, prefix, double room, figures,
+                 bint compresses):
         """`connector` is RedisLink or RedisCluster, `address` a RedisAddress.
 
         `timeout` (seconds) bounds each use; stale responses stay for `room` seconds. `figures` gives the counters of

@@ -15,12 +15,14 @@ from typing import Any
 import click
 
 from caching_proxy import __version__
+from caching_proxy.cache_manager.store_folder import find_server, store_folder
 from caching_proxy.cli import event_loop, notify
 from caching_proxy.cli.upgrade import Heritage, upgrade
 from caching_proxy.configuration import DEFAULT, Configuration, Sources
 from caching_proxy.control.api import ControlApi
 from caching_proxy.declared import SettingsError
 from caching_proxy.proxy_server import privileges
+from caching_proxy.proxy_server.embedded_store import EmbeddedStore, Place
 from caching_proxy.proxy_server.errors import ListenError
 from caching_proxy.proxy_server.fleet import Alone, Fleet
 from caching_proxy.proxy_server.workers import Supervisor
@@ -29,6 +31,8 @@ from caching_proxy.settings import Settings
 
 logger = logging.getLogger("caching_proxy")
 
+_NEEDED = {"redis": "Redis", "embedded": "the embedded store"}
+"""What a proxy is not ready without, by store."""
 WATCH_INTERVAL = 1.0  # seconds between two looks at the configuration file
 
 Hints = Callable[[list[str]], list[str]]  # the proxy's addresses -> lines printed after the banner
@@ -68,6 +72,7 @@ class _Proxy:
             if configuration.settings.workers == 1
             else Supervisor(sources, self._heritage.bound)
         )
+        self._store = EmbeddedStore()
         self._control: ControlApi | None = None
         self._orders = event_loop.Orders()
         self._changing = asyncio.Lock()
@@ -84,7 +89,8 @@ class _Proxy:
             workers = await self._fleet.stats()
             lines = [banner(self._configuration, addresses, workers, self._control)]
             click.echo("\n".join([*lines, *hints(addresses)]))
-            async with _running(self._watch()), _running(notify.watchdog()):
+            watches = self._watch(), self._store.watch(), notify.watchdog()
+            async with _running(*watches):
                 self._heritage.ready()
                 self._fleet.sockets.own()
                 notify.tell("READY=1", f"STATUS={lines[0]}")
@@ -101,9 +107,11 @@ class _Proxy:
         finally:
             self._stop_soon(self._control)
             await asyncio.gather(*self._stopping)
+            await self._store.leave()
 
     async def _start(self) -> None:
         settings = self._configuration.settings
+        await self._store.take_over(_embedded(settings))
         await self._fleet.take_over(self._configuration)
         self._control = await self._new_control(settings, self._heritage)
         if self._control is None:
@@ -216,6 +224,7 @@ class _Proxy:
         self._control = control
         if control is not None:
             control.token = new.admin_token
+        await self._store.take_over(_embedded(new))
         logging.getLogger().setLevel(new.log_level.upper())
 
     def _stop_soon(self, control: ControlApi | None) -> None:
@@ -228,7 +237,10 @@ class _Proxy:
         fixed = ["user"] if old.user != new.user else []
         if (old.workers == 1) != (new.workers == 1):
             fixed.append("workers")
-        return [f"{name} changes at the next start or upgrade (SIGUSR2)" for name in fixed]
+        lines = [f"{name} changes at the next start or upgrade (SIGUSR2)" for name in fixed]
+        if old.embedded_memory != new.embedded_memory:
+            lines.append("embedded_memory changes once no proxy uses the store any more")
+        return lines
 
     async def drain(self) -> dict[str, Any]:
         """Begin to end; the receipt tells how many workers that reaches, and their connections."""
@@ -248,11 +260,12 @@ class _Proxy:
 
     async def missing(self) -> str | None:
         """What it cannot do without and does not have."""
-        if self._configuration.settings.store != "redis":
+        store = self._configuration.settings.store
+        if store not in _NEEDED:
             return None
         stats = await self.stats()
         connected = stats["redis_connected"] == stats.get("workers", 1)
-        return None if connected else "Redis does not answer"
+        return None if connected else f"{_NEEDED[store]} does not answer"
 
     async def stats(self) -> dict[str, Any]:
         """Counters by name, of all workers together."""
@@ -272,15 +285,26 @@ class _Proxy:
 
 
 @contextlib.asynccontextmanager
-async def _running(coroutine: Any) -> AsyncIterator[None]:
-    """A task for as long as the block."""
-    task = asyncio.ensure_future(coroutine)
+async def _running(*coroutines: Any) -> AsyncIterator[None]:
+    """A task each, for as long as the block."""
+    tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
     try:
         yield
     finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        for task in tasks:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+
+def _embedded(settings: Settings) -> Place | None:
+    """The embedded store that the settings ask for."""
+    if settings.store != "embedded":
+        return None
+    server = find_server()
+    assert server is not None, "the settings would not have been accepted"
+    folder = store_folder(settings.data_dir, settings.user)
+    return Place(server, folder, settings.embedded_memory, settings.user)
 
 
 def _stamp(path: Path | None) -> tuple[int, ...]:

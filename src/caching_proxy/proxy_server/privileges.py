@@ -35,6 +35,11 @@ def known(user: str | None) -> None:
         _find(user)
 
 
+def user_id(user: str | None) -> int:
+    """The number of that user, without one of whom this process is. Raises PrivilegesError."""
+    return os.geteuid() if user is None else _find(user)[0]
+
+
 def own(descriptor: int, user: str) -> None:
     """Give a file to the user that this process will become. Raises PrivilegesError, OSError."""
     if sys.platform != "win32" and os.geteuid() == 0:

@@ -13,6 +13,7 @@ from typing import Any
 
 from caching_proxy.cache_manager.generations import Generations
 from caching_proxy.cache_manager.redis_address import RedisAddress
+from caching_proxy.cache_manager.store_folder import socket_in, store_folder
 from caching_proxy.configuration import DEFAULT, Configuration
 from caching_proxy.http.problems import RequestRefused
 from caching_proxy.http.target import split_absolute
@@ -129,11 +130,12 @@ class ProxyServer:
     def _share(self, settings: Settings) -> None:
         """Keep what is stored in Redis as the settings have it, where they have changed."""
         assert self._service is not None
-        wanted = tuple(getattr(settings, name) for name in _REDIS_SETTINGS)
-        shared = None if settings.store == "memory" else wanted
+        address = _redis_address(settings)
+        wanted = (address, *[getattr(settings, name) for name in _REDIS_SETTINGS])
+        shared = None if address is None else wanted
         if shared != self._shared:
             self._shared = shared
-            self._service.share(None if shared is None else _redis_address(settings), settings)
+            self._service.share(address, settings)
 
     def discard(self, plan: Plan) -> None:
         """Let go of what was made for a plan that is not carried out."""
@@ -272,7 +274,12 @@ class ProxyServer:
         return self._service
 
 
-def _redis_address(settings: Settings) -> RedisAddress:
+def _redis_address(settings: Settings) -> RedisAddress | None:
+    """Where responses are stored besides memory, if anywhere."""
+    if settings.store == "memory":
+        return None
+    if settings.store == "embedded":
+        return RedisAddress(path=str(socket_in(store_folder(settings.data_dir, settings.user))))
     if settings.redis_url is not None:
         return RedisAddress.parse(settings.redis_url)
     return RedisAddress(settings.redis_host, settings.redis_port)

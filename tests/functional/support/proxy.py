@@ -23,7 +23,7 @@ from .waiting import DEADLINE, wait_until
 _URL = re.compile(r"https?://(?:\[[^\]\s]+\]|[\w.\-]+):(\d+)")
 _ADMIN = re.compile(r"admin\W+http://127\.0\.0\.1:(\d+)")
 _COMPLAINTS = ("Traceback", "Exception ignored", "was never awaited", "never retrieved")
-_OWN_VARIABLES = ("PROXY_PORT", "CACHE_TTL", "REDIS_HOST", "REDIS_PORT")
+_OWN_VARIABLES = ("PROXY_PORT", "CACHE_TTL", "REDIS_HOST", "REDIS_PORT", "CACHE_DIRECTORY")
 
 
 class ProxyProcess:
@@ -52,7 +52,8 @@ class ProxyProcess:
             options = tuple(option for option in options if option != "--no-host")
         else:
             command += [*(["--host", host] if host else []), "--port", "0"]
-        store = [] if any("redis" in option for option in options) else ["--store", "memory"]
+        told = any("redis" in option or option == "--store" for option in options)
+        store = [] if told else ["--store", "memory"]
         command += ["--admin-port", "0", *grace, *store, *options]
         if descriptors is not None:
             command = ["sh", "-c", f'ulimit -n {descriptors} && exec "$@"', "sh", *command]
