@@ -31,5 +31,5 @@ cdef class Deposits:
     cdef bytes name_of(self, Entry entry)
     cdef bint is_to_compress(self, Entry entry) except -1
     cdef Call write(self, Entry entry, Stamp stamp, bytes packed)
-    cdef Call set(self, bytes name, bytes octets, int64_t life)
+    cdef Call set(self, bytes name, bytes octets, int64_t life, callback)
     cdef int64_t life_of(self, Entry entry) except -1

@@ -145,18 +145,23 @@ cdef class Deposits:
         if chunks:
             nonce = secrets.randbits(62)
             for number in range(chunks):
-                self.set(chunk_name(name, number), chunk_octets(body, number, nonce), life)
+                self.set(chunk_name(name, number), chunk_octets(body, number, nonce), life, state.written)
         octets = encode(entry, stamp, tuple(numbers), packed, chunks, nonce)
         if octets is None:
             return None
         state.extend(state.url_index(entry.url), life + FETCH_TIME, 0)
         if entry.selecting is not None:
-            self.set(stored_name(entry.url, entry.variant, None), encode_names(entry.selecting), life)
-        self.stored += 1
-        return self.set(name, octets, life)
+            self.set(stored_name(entry.url, entry.variant, None), encode_names(entry.selecting), life,
+                     state.written)
+        return self.set(name, octets, life, self.confirmed)
 
-    cdef Call set(self, bytes name, bytes octets, int64_t life):
-        return self.state.link.call((b"SET", self.state.prefix + name, octets, b"PX", life), self.state.written)
+    cdef Call set(self, bytes name, bytes octets, int64_t life, callback):
+        return self.state.link.call((b"SET", self.state.prefix + name, octets, b"PX", life), callback)
+
+    def confirmed(self, Call call):
+        """A response stands in Redis, or could not be stored."""
+        self.stored += call.error is None
+        self.state.written(call)
 
     cdef int64_t life_of(self, Entry entry) except -1:
         """Milliseconds that a response stays: while it is fresh, and then for use while stale or for validation."""
