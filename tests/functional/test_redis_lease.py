@@ -329,6 +329,7 @@ def test_redis_that_hangs_releases_who_waits(
         assert {client.response().body for client in clients[1:]} == {b"second"}
         script.release()
         assert clients[0].response().body == b"first"
+        assert pair[0].get("/hangs").cache == "HIT"
     redis.resume()
     wait_until(lambda: all(map(connected, pair)), "Redis to be used again")
     wait_until(lambda: not redis.do("KEYS", "caching-proxy:lease:*"), "no lease to be left")

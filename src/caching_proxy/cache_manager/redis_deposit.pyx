@@ -33,7 +33,7 @@ cdef class Deposit(Fiber):
         self.stamp = stamp
         self.lease = lease
         if lease is not None:
-            lease.storing = True
+            lease.storing += 1
 
     async def run(self):
         try:
@@ -49,7 +49,25 @@ cdef class Deposit(Fiber):
         if self.lease is not None:
             kept = self.lease.keep(self)
         packed = await self.pack()
-        calls = state.ask_tags(self, self.entry.tags or (), TAG_TIME, state.link.timeout)
+        if self.entry.tags is not None and not await self.learn_tags():
+            return
+        while kept is not None and not kept.over:
+            await self.changed()
+        if kept is not None and kept.reply == 0:        # a rival's is the one to be had
+            state.holder.drop_named(self.deposits.name_of(self.entry))
+        if kept is not None and kept.reply != 1:
+            return
+        call = self.deposits.write(self.entry, self.stamp, packed)
+        if call is not None and self.lease is not None:
+            call.asker = self
+            while not call.over:
+                await self.changed()
+
+    async def learn_tags(self):
+        """See to it that the generations of its tags are known; whether it has not been purged by one meanwhile."""
+        cdef RedisState state = self.deposits.state
+        cdef Call call
+        calls = state.ask_tags(self, self.entry.tags, TAG_TIME, state.link.timeout)
         for call in calls:
             while not call.over:
                 await self.changed()
@@ -58,19 +76,8 @@ cdef class Deposit(Fiber):
             while not call.over:
                 await self.changed()
             if not state.take_tag_log(call):
-                return
-        if state.tag_log.verdict(self.stamp.tag_sequence, self.entry.url, self.entry.tags) is not CURRENT:
-            return
-        while kept is not None and not kept.over:
-            await self.changed()
-        if kept is not None and kept.reply != 1:        # a rival's is the one to be had
-            state.holder.drop_named(self.deposits.name_of(self.entry))
-            return
-        call = self.deposits.write(self.entry, self.stamp, packed)
-        if call is not None and self.lease is not None:
-            call.asker = self
-            while not call.over:
-                await self.changed()
+                return False
+        return state.tag_log.verdict(self.stamp.tag_sequence, self.entry.url, self.entry.tags) is CURRENT
 
     async def pack(self):
         """The body compressed, a large one in a thread; None where it stays as it is."""

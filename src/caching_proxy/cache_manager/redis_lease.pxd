@@ -23,7 +23,7 @@ cdef class Lease(Fiber):
     cdef bint unshared                # ... and what was fetched is for one alone
     cdef bint rung                    # it is to be asked again
     cdef bint stirred                 # the response came meanwhile, or went
-    cdef bint storing                 # what was fetched is on its way into Redis
+    cdef int storing                  # how much of what was fetched is on its way into Redis
     cdef bint unwanted                # nobody fetches any more
 
     cdef bint is_to_look_again(self) except -1

@@ -131,8 +131,8 @@ cdef class Lease(Fiber):
         return self.state.ask_for(asker, (b"EVAL", KEEP, 1, self.key, self.token, LEASE))
 
     cdef end_storing(self):
-        """What was stored under it stands in Redis, or will never."""
-        self.storing = False
+        """One response that was fetched under it stands in Redis, or will never."""
+        self.storing -= 1
         if self.unwanted:
             self.give_back(self.unshared)
 

@@ -30,6 +30,8 @@ async def comes_from_elsewhere(Fetch fetch):
         let_go(fetch)
     elif fetch.lease.is_to_look_again():
         await look_again(fetch)
+    if not fetch.lease.held:
+        fetch.lease = None
     if fetch.found is None:
         fetch.date()
         fetch.void = False                              # what the origin is asked for now is after all purges so far
