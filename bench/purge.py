@@ -131,6 +131,7 @@ class Bench:
 
     def alone(self, tag: str) -> None:
         """Purge while nothing else is asked for."""
+        sample = self._sample(tag)
         with self._cpu("idle"):
             time.sleep(WINDOW)
         with self._cpu(tag):
@@ -138,10 +139,11 @@ class Bench:
             self._purge(tag)
             self.found[f"{tag}: ms to the receipt"].append((time.monotonic() - sent) * 1e3)
             time.sleep(WINDOW)
-        self._check(tag)
+        self._check(sample)
 
     def meanwhile(self, tag: str) -> None:
         """Purge while a client goes on asking."""
+        sample = self._sample(tag)
         client = Client(self._proxy.port)
         try:
             time.sleep(WINDOW)
@@ -156,7 +158,7 @@ class Bench:
             raise BenchError("the client's requests were no hits")
         self.found[f"{tag}: ms a hit, before"] += client.between(sent - WINDOW, sent)
         self.found[f"{tag}: ms a hit, meanwhile"] += client.between(sent, end)
-        self._check(tag)
+        self._check(sample)
 
     def _purge(self, tag: str) -> None:
         with closing(Reader(self._proxy.port)) as reader:
@@ -173,14 +175,28 @@ class Bench:
             used = server.process.cpu_since(spent) * 1e3
             self.found[f"{name}: CPU ms of {server.name}"].append(used)
 
-    def _check(self, tag: str) -> None:
-        """What was purged is a miss, other things are hits. BenchError when it is not so."""
+    def _sample(self, tag: str) -> list[tuple[str, str]]:
+        """Some stored responses, and what X-Cache is to say of each after the purge of a tag."""
+        return [
+            (where, expected)
+            for name, expected in ((tag, "MISS"), ("rest", "HIT"))
+            for where in self._stored(name)
+        ]
+
+    def _stored(self, tag: str) -> list[str]:
+        found = [target(tag, number) for number in random.sample(range(TAGS[tag]), SAMPLE)]
         with closing(Asker(self._proxy.port)) as asker:
-            for name, expected in ((tag, "MISS"), ("rest", "HIT")):
-                for number in random.sample(range(TAGS[name]), SAMPLE):
-                    found = asker.get(target(name, number)).x_cache
-                    if found != expected:
-                        raise BenchError(f"{target(name, number)}: {found} instead of {expected}")
+            for where in found:
+                asker.get(where)
+        return found
+
+    def _check(self, sample: list[tuple[str, str]]) -> None:
+        """BenchError where X-Cache says something else."""
+        with closing(Asker(self._proxy.port)) as asker:
+            for where, expected in sample:
+                found = asker.get(where).x_cache
+                if found != expected:
+                    raise BenchError(f"{where} is a {found} after a purge, not a {expected}")
 
     def end(self) -> None:
         self._proxy.process.end()
