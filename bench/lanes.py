@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 OBJECTS = 100_000  # distinct objects of a lane that asks for many
+PREFIX = "/object/"  # what their paths begin with
 OBJECT_BYTES_TARGET = 2048  # memory per cached 1 KB object, everything included
 
 
@@ -41,7 +42,7 @@ class Lane:
     @property
     def path(self) -> str:
         """The path of a single object (of the first one where there are many)."""
-        return "/object/0"
+        return f"{PREFIX}0"
 
 
 LANES: dict[str, Lane] = {

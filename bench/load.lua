@@ -1,9 +1,11 @@
 -- wrk's side. BENCH_PATHS: one (the URL as given), many (a random one of BENCH_OBJECTS), new (never
 -- the same twice; BENCH_SALT sets runs apart), all (each of BENCH_OBJECTS once, then a line that says so).
+-- BENCH_PREFIX: what the objects' paths begin with.
 -- BENCH_IF_NONE_MATCH: the entity tag to ask with. The result is the last line, as JSON.
 
 local paths = os.getenv("BENCH_PATHS")
 local objects = tonumber(os.getenv("BENCH_OBJECTS"))
+local prefix = os.getenv("BENCH_PREFIX")
 local salt = os.getenv("BENCH_SALT")
 local tag = os.getenv("BENCH_IF_NONE_MATCH")
 local sent, answered = 0, 0
@@ -15,7 +17,7 @@ end
 -- Without a request function wrk formats the request once and sends that.
 if paths == "many" then
    request = function()
-      return wrk.format("GET", "/object/" .. math.random(0, objects - 1))
+      return wrk.format("GET", prefix .. math.random(0, objects - 1))
    end
 elseif paths == "new" then
    request = function()
@@ -24,7 +26,7 @@ elseif paths == "new" then
    end
 elseif paths == "all" then
    request = function()
-      local path = "/object/" .. sent % objects
+      local path = prefix .. sent % objects
       sent = sent + 1
       return wrk.format("GET", path)
    end

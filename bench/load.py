@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.errors import BenchError
-from bench.lanes import OBJECTS, Lane
+from bench.lanes import OBJECTS, PREFIX, Lane
 from bench.processes import CLIENT_CPU, find, pin
 
 SCRIPT = Path(__file__).with_name("load.lua")
-FILL_SECONDS = 120  # the most that the pass over all objects may take
+FILL_SECONDS = 600  # the most that the pass over all objects may take
 FILLED = "filled\n"
 
 
@@ -61,9 +61,10 @@ def load(lane: Lane, port: int, seconds: int, salt: str, tag: str | None) -> Loa
     return _wrk(lane, port, seconds, environment)
 
 
-def fill(lane: Lane, port: int) -> Load:
+def fill(lane: Lane, port: int, prefix: str = PREFIX, objects: int = OBJECTS) -> Load:
     """Ask for every object once, so that they are cached."""
-    return _wrk(lane, port, FILL_SECONDS, {"BENCH_PATHS": "all"})
+    environment = {"BENCH_PATHS": "all", "BENCH_PREFIX": prefix, "BENCH_OBJECTS": str(objects)}
+    return _wrk(lane, port, FILL_SECONDS, environment)
 
 
 def _wrk(lane: Lane, port: int, seconds: int, environment: dict[str, str]) -> Load:
@@ -71,7 +72,12 @@ def _wrk(lane: Lane, port: int, seconds: int, environment: dict[str, str]) -> Lo
     argv += ["-s", str(SCRIPT), f"http://127.0.0.1:{port}{lane.path}"]
     process = subprocess.Popen(
         pin(CLIENT_CPU, argv),
-        env={**os.environ, "BENCH_OBJECTS": str(OBJECTS), **environment},
+        env={
+            **os.environ,
+            "BENCH_OBJECTS": str(OBJECTS),
+            "BENCH_PREFIX": PREFIX,
+            **environment,
+        },
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

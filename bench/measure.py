@@ -63,6 +63,19 @@ def measure(lane: Lane, rounds: int, seconds: int, command: str) -> LaneResult:
     return result
 
 
+def cost(lane: Lane, server: Server, seconds: int) -> tuple[float, float]:
+    """CPU microseconds a hit and hits a second, over one load.
+
+    Raises:
+        BenchError: something was not answered as it should be.
+    """
+    before = server.process.cpu_seconds()
+    done = load(lane, server.port, seconds, "", None)
+    if done.failures:
+        raise BenchError(f"{server.name}: {done.failures[0]}")
+    return server.process.cpu_since(before) / done.requests * 1e6, done.requests / done.seconds
+
+
 def _start(laboratory: Laboratory, command: str, result: LaneResult) -> list[Runner]:
     """Start ours and every peer that is installed; notes in `result` which are absent."""
     runners = [Runner(laboratory.ours(command))]
@@ -102,12 +115,11 @@ def _round(lane: Lane, runner: Runner, origin: Origin, seconds: int, salt: str) 
     process = runner.server.process
     seen, before = origin.settled_requests(), process.cpu_seconds()
     done = load(lane, runner.server.port, seconds, salt, runner.tag)
-    after, seen = process.cpu_seconds(), origin.requests() - seen
-    used = sum(spent - before.get(pid, 0.0) for pid, spent in after.items())
+    used, seen = process.cpu_since(before), origin.requests() - seen
     runner.costs.append(used / max(done.requests, 1) * 1e6)
     runner.loads.append(done)
     runner.failures += done.failures
-    if before.keys() - after.keys():
+    if before.keys() - process.cpu_seconds().keys():
         runner.failures.append("a process of it ended under load")
     # HAProxy tells objects apart by 32 bits of a hash: a few of 100,000 displace each other.
     strays = 0 if runner.server.name == OURS else done.requests // 1000

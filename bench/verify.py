@@ -12,7 +12,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from itertools import count
 
-from bench.lanes import OBJECTS, Lane, Paths
+from bench.lanes import OBJECTS, PREFIX, Lane, Paths
 from bench.results import OURS
 from bench.servers import Origin, Server
 
@@ -83,7 +83,7 @@ def _paths(lane: Lane) -> Iterator[str]:
         if lane.paths is Paths.ONE:
             yield lane.path
         elif lane.paths is Paths.MANY:
-            yield f"/object/{random.randrange(OBJECTS)}"
+            yield f"{PREFIX}{random.randrange(OBJECTS)}"
         else:
             yield f"/verify/{next(_serial)}"
 

@@ -17,23 +17,13 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from bench import record, verify  # noqa: E402
-from bench.lanes import LANES, Lane  # noqa: E402
-from bench.load import load  # noqa: E402
+from bench.lanes import LANES  # noqa: E402
+from bench.measure import cost  # noqa: E402
 from bench.processes import BOTH_CPUS  # noqa: E402
-from bench.servers import DEFAULT_COMMAND, Laboratory, Server  # noqa: E402
+from bench.servers import DEFAULT_COMMAND, Laboratory  # noqa: E402
 
 TARGET = 1.10  # two workers over one
 NUMBERS = (1, 2)
-
-
-def cost(lane: Lane, server: Server, seconds: int) -> float:
-    """CPU microseconds a hit, over one load."""
-    before = server.process.cpu_seconds()
-    done = load(lane, server.port, seconds, "", None)
-    assert not done.failures, done.failures
-    used = sum(spent - before.get(pid, 0.0) for pid, spent in server.process.cpu_seconds().items())
-    assert used > 0, "the workers are not among the processes that are measured"
-    return used / done.requests * 1e6
 
 
 def measure(rounds: int, seconds: int) -> dict[int, list[float]]:
@@ -50,7 +40,9 @@ def measure(rounds: int, seconds: int) -> dict[int, list[float]]:
                 verify.entity_tag(lane, server)
         for _ in range(rounds):
             for number, server in servers.items():
-                costs[number].append(cost(lane, server, seconds))
+                us, _ = cost(lane, server, seconds)
+                assert us > 0, "the workers are not among the processes that are measured"
+                costs[number].append(us)
     return costs
 
 

@@ -30,6 +30,8 @@ def test_options_and_commands_are_there() -> None:
     """Words that begin with --, on pages of our own; those of other programs are few."""
     others = {"--version", "--help", "--json", "--clear-cache", "--config", "--record", "--unkeyed"}
     others |= {"--soft", "--all", "--tag", "--prefix", "--group", "--tool", "--inplace", "--url"}
+    others |= {"--cluster", "--cluster-replicas", "--cluster-yes"}  # redis-cli's
+    others |= {"--rm", "--profile", "--service-ports", "--from-literal"}  # of Docker, Kubernetes
     known = {declared.flag for declared in Settings.declarations()} | others
     for page in PAGES:
         text = page.read_text()
