@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from .support.purging import ETAG, FRESH, fill, no_longer_fresh, post, receipt
 from .support.scripted_origin import ScriptedOrigin, answer
 from .support.stand import Stand, StartProxy
+from .support.waiting import wait_until
 
 TAGS = [
     ({"Cache-Tag": "one,two ,  three"}, ["one", "two", "three"], ["one,two", "tw", "thre", ","]),
@@ -131,3 +133,23 @@ def test_group_invalidation(
     stand.origin.on("/g/change", answer(status, fields))
     assert stand.proxy.request(method, "/g/change").status == int(status[:3])
     assert no_longer_fresh(stand, GROUPED) == expected
+
+
+def test_many_with_one_tag_are_gone_at_once(
+    start_proxy: StartProxy, origin: ScriptedOrigin
+) -> None:
+    proxy = start_proxy()
+    targets = [f"/many/{number}" for number in range(1500)]
+    fields = {**FRESH, "Cache-Tag": "many"}
+    with proxy.client() as client:
+        for target in targets:
+            origin.on(target, answer("200 OK", fields, b"one of many"))
+            client.get(target)
+        origin.on("/other", answer("200 OK", FRESH, b"other"))
+        client.get("/other")
+        assert json.loads(post(proxy, tag="many").body)["purged"] == 1500
+        assert proxy.stats()["entries"] == 1
+        assert {client.get(target).cache for target in targets[::100]} == {"MISS"}
+        assert client.get("/other").cache == "HIT"
+    wait_until(lambda: proxy.stats()["memory_bytes"] < 20_000, "the memory to be given back")
+    assert proxy.stats()["entries"] == 16

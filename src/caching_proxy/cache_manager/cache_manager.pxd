@@ -23,6 +23,7 @@ cdef class CacheManager(Holder):
     cdef readonly Coalescing coalescing
     cdef readonly Budget bodies       # those under way that will be stored
     cdef public Generations generations       # of several workers; None: this process is alone
+    cdef object reaping               # TimerHandle: the next bit of what was dropped is given back
     cdef dict searches                # site and path -> its NoVarySearch
 
     cdef Variants variants_for(self, bytes told)
@@ -44,6 +45,7 @@ cdef class CacheManager(Holder):
     cdef list under_way(self, Fiber asker)
     cdef forget_named(self, bytes url, Variant variant)
     cdef int64_t purge_indexed(self, list tags, bint soft) except -1
+    cdef reap_soon(self)
     cdef int64_t remove(self, list entries, bint soft) except -1
     cpdef int64_t purge_url(self, bytes url, bint soft) except -1
     cpdef int64_t purge_prefix(self, bytes prefix, bytes suffix, bint soft) except -1

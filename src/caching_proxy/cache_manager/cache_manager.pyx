@@ -1,5 +1,6 @@
 """The only door to stored responses: what is held, what is being fetched, what is to go."""
 
+import asyncio
 from hashlib import sha256
 
 from libc.stdint cimport int64_t
@@ -15,6 +16,8 @@ from caching_proxy.cache_manager.tags import TOO_MANY_TAGS, cache_groups, respon
 cdef enum:
     SEARCHES_MAX = 4096       # paths whose No-Vary-Search is remembered; then the oldest go
     BODIES_MIN = 67108864     # octets of bodies under way, where they are stored and not in memory
+
+cdef double REAP_PAUSE = 0.005    # seconds between two bits of the many that were dropped
 
 # One index holds tags, groups and whose slices there are; a name of one kind is never one of another.
 cdef bytes TAG = b"tag\n"
@@ -187,8 +190,11 @@ cdef class CacheManager(Holder):
         return self.remove(self.memory.of_prefix(prefix, suffix), soft)
 
     cdef int64_t drop_all(self) except -1:
+        cdef int64_t number
         self.void_all()
-        return self.memory.clear()
+        number = self.memory.clear()
+        self.reap_soon()
+        return number
 
     cdef void_all(self):
         self.coalescing.void_prefix(b"", b"")
@@ -251,18 +257,32 @@ cdef class CacheManager(Holder):
         return number
 
     cdef int64_t purge_indexed(self, list tags, bint soft) except -1:
-        cdef set entries = set()
+        cdef list entries = []
         for tag in tags:
             self.coalescing.void_tag(tag)
-            entries.update(self.memory.of_tag(tag))
+            entries += self.memory.of_tag(tag)
             if self.tier is not None:
                 self.tier.purge("tag", tag, b"", soft)
-        return self.remove(list(entries), soft)
+        return self.remove(entries if len(tags) == 1 else list(set(entries)), soft)
 
     cdef int64_t remove(self, list entries, bint soft) except -1:
+        cdef int64_t number
         if soft:
             return self.memory.expire(entries, time(NULL))
-        return self.memory.drop(entries)
+        number = self.memory.drop(entries)
+        self.reap_soon()
+        return number
+
+    cdef reap_soon(self):
+        """Give back the memory of many that were dropped, bit by bit."""
+        if self.memory.doomed and self.reaping is None:
+            self.reaping = asyncio.get_running_loop().call_later(REAP_PAUSE, self.reap)
+
+    def reap(self):
+        """A bit of that."""
+        self.reaping = None
+        self.memory.reap()
+        self.reap_soon()
 
 
 cdef bytes group_tag(bytes site, bytes group):

@@ -1,6 +1,6 @@
 """A stored response, its head on the wire built once."""
 
-from libc.stdint cimport int32_t, int64_t, uint8_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 
 from caching_proxy.cache_manager.cache_key cimport Variant
 
@@ -42,6 +42,8 @@ cdef class Entry:
     cdef uint8_t frequency
     cdef bint in_main
     cdef bint linked
+    cdef bint gone            # dropped with many others, and yet to be taken out of its places
+    cdef uint64_t name        # what its name in Redis begins with
 
     cdef set(self, bytes url, Variant variant, tuple selecting, int status, bytes head, Py_ssize_t validation,
              bytes body, tuple parts, int64_t length, bytes etag, bytes last_modified, storable, int64_t received_at,

@@ -34,6 +34,8 @@ cdef class MemoryTier:
     cdef Queue small
     cdef Queue main
     cdef Ghosts ghosts
+    cdef readonly list doomed         # entries that are dropped, and yet to be taken out of their places
+    cdef public int at_once           # how many entries may be dropped without a pause
     cdef readonly int64_t orphans     # octets of what was dropped while it was in use
     cdef readonly int64_t limit
     cdef readonly int variants        # at most, of one URL
@@ -49,6 +51,7 @@ cdef class MemoryTier:
     cpdef store(self, Entry entry)
     cpdef int64_t discard_url(self, bytes url) except -1
     cdef int64_t drop(self, list entries) except -1
+    cpdef bint reap(self) except -1
     cdef int64_t expire(self, list entries, int64_t now) except -1
     cpdef touch(self, Entry entry)
     cdef discard(self, Entry entry)

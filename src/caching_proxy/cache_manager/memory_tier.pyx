@@ -18,6 +18,7 @@ from caching_proxy.cache_manager.rfc9111.vary import normalise_selecting
 cdef enum:
     SMALL_SHARE = 10          # the small queue may hold a tenth of the memory
     GHOSTS_MIN = 1024
+    AT_ONCE = 512             # entries that are dropped in one turn of the event loop
     WORTH_KEEPING = 2         # hits in the small queue that lead to the main one
 
 
@@ -99,6 +100,8 @@ cdef class MemoryTier:
         self.small = Queue()
         self.main = Queue()
         self.ghosts = Ghosts()
+        self.doomed = []
+        self.at_once = AT_ONCE
         self.limit = limit
         self.variants = variants
 
@@ -132,14 +135,18 @@ cdef class MemoryTier:
 
     cdef bint holds(self, bytes url) except -1:
         """Whether there is any variant of a URL."""
-        return url in self.urls
+        cdef Entry entry = self.urls.get(url)
+        while entry is not None and entry.gone:
+            entry = entry.sibling
+        return entry is not None
 
     cdef list of_url(self, bytes url):
         """All variants of a URL, the latest first."""
         cdef Entry entry = self.urls.get(url)
         cdef list found = []
         while entry is not None:
-            found.append(entry)
+            if not entry.gone:
+                found.append(entry)
             entry = entry.sibling
         return found
 
@@ -154,7 +161,8 @@ cdef class MemoryTier:
 
     cdef list of_tag(self, bytes tag):
         """Everything that has this tag."""
-        return list(self.tags.get(tag, ()))
+        cdef Entry entry
+        return [entry for entry in self.tags.get(tag, ()) if not entry.gone]
 
     cpdef touch(self, Entry entry):
         """Count a hit."""
@@ -183,7 +191,8 @@ cdef class MemoryTier:
         self.bound_variants(entry.url)
         self.link(entry)
         if self.names is not None:
-            self.names[short_name(stored_name(entry.url, entry.variant, entry.selecting))] = entry
+            entry.name = short_name(stored_name(entry.url, entry.variant, entry.selecting))
+            self.names[entry.name] = entry
         (self.main if entry.in_main else self.small).push(entry)
         entry.linked = True
         if entry.tags is not None:
@@ -258,16 +267,15 @@ cdef class MemoryTier:
             at.sibling = entry.sibling
         entry.sibling = None
         entry.linked = False
-        self.entries -= 1
+        self.entries -= not entry.gone
         if entry.tags is not None:
             self.unlink_tags(entry)
         if self.names is not None:
             self.unlink_name(entry)
 
     cdef unlink_name(self, Entry entry):
-        name = short_name(stored_name(entry.url, entry.variant, entry.selecting))
-        if self.names.get(name) is entry:
-            del self.names[name]
+        if self.names.get(entry.name) is entry:
+            del self.names[entry.name]
 
     cdef name_all(self, bint wanted):
         """Have entries found by their names in Redis as well, from now on, or no longer."""
@@ -279,7 +287,8 @@ cdef class MemoryTier:
 
     cdef Entry named(self, bytes name):
         """The entry of this name in Redis, or None."""
-        return self.names.get(short_name(name)) if self.names is not None else None
+        cdef Entry entry = self.names.get(short_name(name)) if self.names is not None else None
+        return None if entry is None or entry.gone else entry
 
     cdef unlink_tags(self, Entry entry):
         cdef set tagged
@@ -294,11 +303,29 @@ cdef class MemoryTier:
         return self.drop(self.of_url(url))
 
     cdef int64_t drop(self, list entries) except -1:
-        """Drop these; how many they are."""
+        """Drop these; how many they are.
+
+        Many are only marked: nobody finds them any more, and `reap` takes them out of their places bit by bit, so
+        that a purge of a hundred thousand holds up nobody.
+        """
         cdef Entry entry
+        if len(entries) <= self.at_once:
+            for entry in entries:
+                self.discard(entry)
+            return len(entries)
         for entry in entries:
-            self.discard(entry)
+            entry.gone = True
+        self.entries -= len(entries)
+        self.doomed += entries
         return len(entries)
+
+    cpdef bint reap(self) except -1:
+        """Take some of those that are marked out of their places; whether there are more."""
+        cdef Entry entry
+        for _ in range(min(self.at_once, len(self.doomed))):
+            entry = self.doomed.pop()
+            self.discard(entry)
+        return len(self.doomed) > 0
 
     cdef int64_t expire(self, list entries, int64_t now) except -1:
         """Make these stale from now on; how many they are."""
@@ -309,17 +336,24 @@ cdef class MemoryTier:
 
     cpdef int64_t clear(self) except -1:
         """Drop everything; how many entries there were."""
-        cdef int64_t dropped = self.entries
-        while self.small.oldest is not None:
-            self.discard(self.small.oldest)
-        while self.main.oldest is not None:
-            self.discard(self.main.oldest)
-        return dropped
+        cdef Queue queue
+        cdef Entry entry
+        cdef list entries = []
+        for queue in (self.small, self.main):
+            entry = queue.oldest
+            while entry is not None:
+                if not entry.gone:
+                    entries.append(entry)
+                entry = entry.newer
+        return self.drop(entries)
 
     cdef bint evict(self) except -1:
         """Make one entry go; False where all are in use."""
         cdef bint gone = False
         cdef int64_t looks = (FREQUENCY_MAX + 2) * (self.entries + 1)
+        if self.doomed:
+            self.reap()
+            return True
         while not gone:
             looks -= 1
             if looks < 0 or (self.small.oldest is None and self.main.oldest is None):
@@ -356,7 +390,7 @@ cdef class MemoryTier:
         return True
 
 
-cdef object short_name(bytes name):
+cdef uint64_t short_name(bytes name) except? 0:
     """A number that a name in Redis begins with: enough to tell it from all others, in less memory."""
     return int(name[:16], 16)
 
@@ -370,7 +404,7 @@ cdef uint64_t digest_of(Entry entry) except? 0:
 cdef Entry next_alike(Entry entry, Variant variant):
     """The first of a chain from `entry` on that has this variant, or None."""
     while entry is not None:
-        if entry.variant is variant or entry.variant.text == variant.text:
+        if (entry.variant is variant or entry.variant.text == variant.text) and not entry.gone:
             return entry
         entry = entry.sibling
     return None

@@ -159,6 +159,42 @@ def test_hit_ratio_beside_lru() -> None:
     assert hits > 1.2 * lru_hits
 
 
+def test_many_that_are_dropped_go_bit_by_bit() -> None:
+    tier = MemoryTier(100_000_000)
+    tier.at_once = 10
+    for number in range(35):
+        tier.store(entry(b"/%d" % number))
+    full = tier.used()
+    assert tier.clear() == 35
+    assert (tier.entries, tier.used()) == (0, full)
+    assert tier.find(b"/3", variant(0)) is None
+    again = entry(b"/3")
+    tier.store(again)
+    assert tier.clear() == 1
+    tier.store(again := entry(b"/3"))
+    assert tier.find(b"/3", variant(0)) is again
+    turns = 1
+    while tier.reap():
+        turns += 1
+    assert turns == 4
+    assert (tier.entries, tier.used()) == (1, MemoryTier.cost(again))
+    assert tier.find(b"/3", variant(0)) is again
+
+
+def test_room_is_first_made_of_what_was_dropped() -> None:
+    tier = MemoryTier(20_000)
+    tier.at_once = 1
+    for number in range(10):
+        tier.store(entry(b"/old/%d" % number))
+    tier.clear()
+    kept = []
+    while tier.doomed:
+        kept.append(entry(b"/new/%d" % len(kept)))
+        tier.store(kept[-1])
+    assert tier.evictions == 0
+    assert all(tier.find(one.url, variant(0)) is one for one in kept)
+
+
 class Tier(RuleBasedStateMachine):
     """Any sequence of uses keeps the tier's books right, and it never returns what was dropped."""
 
@@ -168,6 +204,7 @@ class Tier(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.tier = MemoryTier(self.LIMIT)
+        self.tier.at_once = 2
         self.latest: dict[tuple[bytes, int], Entry] = {}
 
     @rule(url=urls, number=st.integers(0, 3), size=st.integers(0, 6000))
@@ -195,6 +232,12 @@ class Tier(RuleBasedStateMachine):
         assert self.tier.clear() == entries
         self.latest.clear()
 
+    @rule()
+    def reap(self) -> None:
+        before = len(self.tier.doomed)
+        assert self.tier.reap() == (before > 2)
+        assert len(self.tier.doomed) == max(before - 2, 0)
+
     @invariant()
     def books(self) -> None:
         found = [
@@ -203,7 +246,9 @@ class Tier(RuleBasedStateMachine):
             if (one := self.tier.find(url, variant(number))) is not None
         ]
         assert self.tier.entries == len(found)
-        assert self.tier.used() == sum(MemoryTier.cost(one) for one in found) <= self.LIMIT
+        stored = sum(MemoryTier.cost(one) for one in found)
+        doomed = sum(MemoryTier.cost(one) for one in self.tier.doomed)
+        assert stored <= self.tier.used() <= min(stored + doomed, self.LIMIT)
 
 
 TestTier = Tier.TestCase
