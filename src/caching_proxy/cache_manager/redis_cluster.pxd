@@ -4,7 +4,6 @@ from caching_proxy.cache_manager.redis_link cimport Call, Redis, RedisLink
 
 cdef class RedisCluster(Redis):
     # its state: "closed", "connecting" (its layout is not known yet), "ready" or "waiting" (no node answers)
-    cdef object dial                  # (address, timeout, pushed, changed) -> RedisLink
     cdef RedisLink seed
     cdef dict nodes                   # (host, port) -> RedisLink
     cdef dict greeted                 # link -> how many connections it had when that was last counted
@@ -14,7 +13,6 @@ cdef class RedisCluster(Redis):
 
     cdef RedisLink of_key(self, bytes key)
     cdef RedisLink node(self, str host, int port)
-    cdef set_state(self, str state, str why)
     cdef look_soon(self)
     cdef RedisLink anybody(self)
     cdef bint lay_out(self, list ranges) except -1

@@ -20,6 +20,7 @@ cdef enum:
 
 cdef double LOOK = 5.0        # seconds between two looks at the layout ...
 cdef double LOOK_SOON = 0.1   # ... and after a sign that it has changed
+cdef double SEED_TIMEOUT = 1.0  # seconds that the first node gets at least: no request waits for it
 cdef bytes EVAL = b"EVAL"
 cdef object REDIRECTION = re.compile(r"(MOVED|ASK) ([0-9]{1,5}) ([^ ]{0,255}):([0-9]{1,5})(?: .*)?", re.ASCII).fullmatch
 
@@ -38,19 +39,12 @@ cpdef int slot_of(bytes key) except -1:
 cdef class RedisCluster(Redis):
     """All primaries of a cluster, found from the node at `address`."""
 
-    def __init__(self, address, double timeout, pushed=None, changed=None, greeting=()):
-        """As a RedisLink; `greeting` goes to every primary."""
-        self.address = address
-        self.timeout = timeout
-        self.pushed = pushed
-        self.changed = changed
-        self.state = "closed"
-        self.why = "it has not been asked yet"
+    def __init__(self, *args, **more):
+        Redis.__init__(self, *args, **more)
         self.nodes = {}
         self.greeted = {}
         self.slots = [None] * SLOTS
-        self.dial = lambda where: RedisLink(where, timeout, self.pushed, self.node_changed, greeting)
-        self.seed = RedisLink(address, max(timeout, 1.0), None, self.seed_changed)
+        self.seed = RedisLink(self.address, max(self.timeout, SEED_TIMEOUT), None, self.seed_changed)
 
     def open(self):
         """Connect, and stay connected until `close`."""
@@ -67,12 +61,6 @@ cdef class RedisCluster(Redis):
         for link in list(self.nodes.values()):
             link.close()
         self.set_state("closed", "it is closed")
-
-    cdef set_state(self, str state, str why):
-        self.state = state
-        self.why = why
-        if self.changed is not None:
-            self.changed(self)
 
     def nodes_now(self):
         """Its primaries."""
@@ -137,7 +125,8 @@ cdef class RedisCluster(Redis):
         """The link to a primary; a new one connects from now on."""
         cdef RedisLink link = self.nodes.get((host, port))
         if link is None:
-            link = self.dial(replace(self.address, host=host, port=port, path=None))
+            where = replace(self.address, host=host, port=port, path=None)
+            link = RedisLink(where, self.timeout, self.pushed, self.node_changed, self.greeting)
             self.nodes[host, port] = link
             link.open()
         return link

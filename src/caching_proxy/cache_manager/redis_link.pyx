@@ -36,6 +36,25 @@ class RedisDown(Exception):
 cdef class Redis:
     """What commands go to, be it one node or a cluster."""
 
+    def __init__(self, address, double timeout, pushed=None, changed=None, greeting=()):
+        """`timeout`: seconds that a call may take. `pushed` takes what comes unasked, `changed` this object.
+
+        `greeting` are commands that a connection to a node begins with besides those of its address.
+        """
+        self.address = address
+        self.timeout = timeout
+        self.pushed = pushed
+        self.changed = changed
+        self.greeting = tuple(greeting)
+        self.state = "closed"
+        self.why = "it has not been asked yet"
+
+    cdef set_state(self, str state, str why):
+        self.state = state
+        self.why = why
+        if self.changed is not None:
+            self.changed(self)
+
     cpdef Call call(self, tuple words, callback=None):
         """Ask; `callback` is called with the Call when it is over, which may be at once."""
         cdef Call call = Call.__new__(Call)
@@ -141,18 +160,8 @@ cdef class Stream:
 cdef class RedisLink(Redis):
     """A connection that makes itself anew."""
 
-    def __init__(self, address, double timeout, pushed=None, changed=None, greeting=()):
-        """`timeout`: seconds that a call may take. `pushed` takes what comes unasked, `changed` this link.
-
-        `greeting` are commands that a connection begins with besides those of its address.
-        """
-        self.greeting = tuple(greeting)
-        self.address = address
-        self.timeout = timeout
-        self.pushed = pushed
-        self.changed = changed
-        self.state = "closed"
-        self.why = "it has not been asked yet"
+    def __init__(self, *args, **more):
+        Redis.__init__(self, *args, **more)
         self.waiting = deque()
         self.out = []
         self.pause = PAUSE
@@ -365,11 +374,3 @@ cdef class RedisLink(Redis):
         if self.dialing is not None:
             self.dialing.cancel()
         self.set_state("closed", "it is closed")
-
-    cdef set_state(self, str state, str why):
-        if (self.state, self.why) == (state, why):
-            return
-        self.state = state
-        self.why = why
-        if self.changed is not None:
-            self.changed(self)
