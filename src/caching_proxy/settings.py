@@ -14,6 +14,7 @@ from pydantic import model_validator
 from typing_extensions import Self
 
 from caching_proxy import setting_kinds as kinds
+from caching_proxy.cache_manager.redis_address import RedisAddress
 from caching_proxy.declared import (
     Declaration,
     Declared,
@@ -109,6 +110,13 @@ class StoreSettings(_Layered):
         " where it has them; instead of host and port. Best as file:PATH or in the environment.",
         environment="REDIS_URL",
     )
+    redis_ca: kinds.Authorities | None = setting(
+        None,
+        kinds.AUTHORITIES,
+        REDIS,
+        "PEM file of the authorities that a Redis with TLS is verified with; without it, the"
+        " system's.",
+    )
     redis_prefix: str = setting(
         "cache:", kinds.REDIS_PREFIX, REDIS, "What all keys of stored responses begin with."
     )
@@ -119,6 +127,19 @@ class StoreSettings(_Layered):
         6379, kinds.whole(1, 65535), REDIS, "Port of Redis.", environment="REDIS_PORT"
     )
     use_cluster: bool = setting(False, kinds.SWITCH, REDIS, "Redis is a cluster.")
+
+    @model_validator(mode="after")
+    def _redis(self) -> Self:
+        if self.redis_ca is not None and self.redis_address().tls is None:
+            disagree("redis_ca", "Redis is not asked over TLS: give --redis-url rediss://...")
+        return self
+
+    def redis_address(self) -> RedisAddress:
+        """Where Redis is, and as whom it is asked."""
+        if self.redis_url is None:
+            return RedisAddress(self.redis_host, self.redis_port)
+        authorities = self.redis_ca.pem if self.redis_ca is not None else None
+        return RedisAddress.parse(self.redis_url, authorities)
 
 
 class OriginSettings(Declared):

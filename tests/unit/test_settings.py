@@ -227,6 +227,16 @@ def test_balancing_needs_servers() -> None:
     assert line == "--load-balance: there are no servers: name some with --servers"
 
 
+def test_authorities_of_a_redis_without_tls_are_refused(tmp_path: Path) -> None:
+    certificate = tmp_path / "ca.pem"
+    trustme.CA().cert_pem.write_to_path(str(certificate))
+    for more in ({}, {"redis_url": "redis://one.example"}):
+        (line,) = problems(redis_ca=certificate, **more)
+        assert line.startswith("--redis-ca: Redis is not asked over TLS: give --redis-url rediss:")
+    tls = Settings(origin=ORIGIN, redis_ca=certificate, redis_url="rediss://one.example")
+    assert tls.redis_address().tls is not None
+
+
 def test_an_unknown_setting_is_refused() -> None:
     (line,) = problems(cash=5)
     assert line == "cash: there is no such setting: did you mean `cache`?"

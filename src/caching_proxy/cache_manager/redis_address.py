@@ -23,12 +23,16 @@ class RedisAddress:
     tls: ssl.SSLContext | None = field(default=None, repr=False, compare=False)
 
     @staticmethod
-    def parse(url: str) -> RedisAddress:
+    def parse(url: str, authorities: str | None = None) -> RedisAddress:
         """An address as FORM has it, with `USER:PASSWORD@` before the host where Redis wants it.
 
+        TLS is verified with these `authorities` (PEM), or the system's.
         Raises ValueError("cause: cure"), which never tells the password.
         """
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            raise ValueError(f"its host is not one: {FORM}") from None
         if parts.scheme not in ("redis", "rediss", "unix"):
             raise ValueError(f"it begins with none of redis://, rediss:// and unix://: {FORM}")
         queries = dict(parse_qsl(parts.query, keep_blank_values=True))
@@ -54,7 +58,9 @@ class RedisAddress:
             return RedisAddress(path=unquote(parts.path), **common)  # type: ignore[arg-type]
         if not host or port == 0:
             raise ValueError(f"it has no host, or port 0: {FORM}")
-        tls = ssl.create_default_context() if parts.scheme == "rediss" else None
+        tls = None
+        if parts.scheme == "rediss":
+            tls = ssl.create_default_context(cadata=authorities)
         return RedisAddress(host, port or 6379, tls=tls, **common)  # type: ignore[arg-type]
 
     def __str__(self) -> str:

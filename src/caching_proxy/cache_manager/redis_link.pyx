@@ -286,7 +286,8 @@ cdef class RedisLink(Redis):
         try:
             stream = await asyncio.wait_for(self.begin(), GREETING)
         except (asyncio.TimeoutError, TimeoutError):
-            self.drop(f"it has not answered within {GREETING:g} s")
+            hint = ": does it speak TLS?" if self.address.tls is not None else ""
+            self.drop(f"it has not answered within {GREETING:g} s{hint}")
         except hiredis.ReplyError as error:
             self.drop(f"it refuses: {self.address.without_secrets(str(error))}")
         except RedisDown as error:

@@ -12,7 +12,6 @@ import click
 import hiredis
 
 from caching_proxy.cache_manager.purge_log import purge_line
-from caching_proxy.cache_manager.redis_address import RedisAddress
 from caching_proxy.cache_manager.redis_cluster import RedisCluster
 from caching_proxy.cache_manager.redis_link import Redis, RedisDown, RedisLink
 from caching_proxy.cache_manager.redis_tier import COUNTERS, PREFIX_LOG, PROCESSES, log_command
@@ -24,13 +23,6 @@ BATCH = 1000  # keys that are looked at, at a time
 
 Progress = Callable[[int, int], None]
 """Called with how many keys have been looked at, and about how many there are."""
-
-
-def address(settings: StoreSettings) -> RedisAddress:
-    """Where the settings have Redis."""
-    if settings.redis_url is not None:
-        return RedisAddress.parse(settings.redis_url)
-    return RedisAddress(settings.redis_host, settings.redis_port)
 
 
 def clear(settings: StoreSettings, progress: Progress) -> int:
@@ -122,7 +114,7 @@ async def _all(node: Redis, command: bytes, keys: list[bytes]) -> list[int]:
 @asynccontextmanager
 async def _connected(settings: StoreSettings) -> AsyncIterator[Redis]:
     """Redis, once it answers. ClickException where it does not, or breaks off."""
-    where = address(settings)
+    where = settings.redis_address()
     redis = (RedisCluster if settings.use_cluster else RedisLink)(where, TIMEOUT)
     redis.open()
     try:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from caching_proxy.cache_manager.generations import Generations
-from caching_proxy.cache_manager.redis_address import RedisAddress
 from caching_proxy.configuration import DEFAULT, Configuration
 from caching_proxy.http.problems import RequestRefused
 from caching_proxy.http.target import split_absolute
@@ -37,8 +36,8 @@ FEW_DESCRIPTORS = 1024  # assumed where the system does not tell
 _KEEP_FILE: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
 
 _REDIS_SETTINGS = (
-    *("redis_url", "redis_host", "redis_port", "use_cluster", "redis_prefix", "redis_timeout"),
-    "stale_if_error",
+    *("redis_url", "redis_ca", "redis_host", "redis_port", "use_cluster", "redis_prefix"),
+    *("redis_timeout", "stale_if_error"),
 )
 
 
@@ -132,7 +131,7 @@ class ProxyServer:
         shared = None if settings.store == "memory" else wanted
         if shared != self._shared:
             self._shared = shared
-            self._service.share(None if shared is None else _redis_address(settings), settings)
+            self._service.share(None if shared is None else settings.redis_address(), settings)
 
     def discard(self, plan: Plan) -> None:
         """Let go of what was made for a plan that is not carried out."""
@@ -269,12 +268,6 @@ class ProxyServer:
     def _running(self) -> Service:
         assert self._service is not None, "nothing is prepared yet"
         return self._service
-
-
-def _redis_address(settings: Settings) -> RedisAddress:
-    if settings.redis_url is not None:
-        return RedisAddress.parse(settings.redis_url)
-    return RedisAddress(settings.redis_host, settings.redis_port)
 
 
 def _open_log(settings: Settings) -> AccessLog | None:

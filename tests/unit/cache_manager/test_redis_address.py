@@ -43,6 +43,7 @@ def test_tls() -> None:
         *("one.example", "http://one.example", "redis://", "redis://:secret@", "redis://a:0"),
         *("redis://a:x", "redis://a:70000", "redis://a/b", "redis://a/1/2", "redis://a?x=1"),
         *("redis://a#b", "unix://run/redis.sock", "unix://", "redis://a/-1", "redis://a?db="),
+        *("redis://[secret]", "redis://:secret[@a", "redis://:[secret]@a"),
     ],
 )
 def test_what_is_refused(url: str) -> None:
