@@ -107,7 +107,8 @@ class StoreSettings(_Layered):
         kinds.REDIS_URL,
         REDIS,
         "Address of Redis: redis://, rediss:// (TLS) or unix://, with user, password and database"
-        " where it has them; instead of host and port. Best as file:PATH or in the environment.",
+        " where it has them, or redis+sentinel:// with sentinels and the service; instead of host"
+        " and port. Best as file:PATH or in the environment.",
         environment="REDIS_URL",
     )
     redis_ca: kinds.Authorities | None = setting(
@@ -132,6 +133,11 @@ class StoreSettings(_Layered):
     def _redis(self) -> Self:
         if self.redis_ca is not None and self.redis_address().tls is None:
             disagree("redis_ca", "Redis is not asked over TLS: give --redis-url rediss://...")
+        if self.use_cluster and self.redis_address().service is not None:
+            disagree(
+                "use_cluster",
+                "sentinels do not watch clusters: leave it out, or name a node with redis://",
+            )
         return self
 
     def redis_address(self) -> RedisAddress:

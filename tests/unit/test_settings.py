@@ -237,6 +237,11 @@ def test_authorities_of_a_redis_without_tls_are_refused(tmp_path: Path) -> None:
     assert tls.redis_address().tls is not None
 
 
+def test_sentinels_of_a_cluster_are_refused() -> None:
+    (line,) = problems(use_cluster=True, redis_url="redis+sentinel://one.example/main")
+    assert line.startswith("--use-cluster: sentinels do not watch clusters: leave it out")
+
+
 def test_an_unknown_setting_is_refused() -> None:
     (line,) = problems(cash=5)
     assert line == "cash: there is no such setting: did you mean `cache`?"

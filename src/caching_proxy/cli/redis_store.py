@@ -12,8 +12,8 @@ import click
 import hiredis
 
 from caching_proxy.cache_manager.purge_log import purge_line
-from caching_proxy.cache_manager.redis_cluster import RedisCluster
-from caching_proxy.cache_manager.redis_link import Redis, RedisDown, RedisLink
+from caching_proxy.cache_manager.redis_connector import connector
+from caching_proxy.cache_manager.redis_link import Redis, RedisDown
 from caching_proxy.cache_manager.redis_tier import COUNTERS, PREFIX_LOG, PROCESSES, log_command
 from caching_proxy.settings import StoreSettings
 
@@ -115,7 +115,7 @@ async def _all(node: Redis, command: bytes, keys: list[bytes]) -> list[int]:
 async def _connected(settings: StoreSettings) -> AsyncIterator[Redis]:
     """Redis, once it answers. ClickException where it does not, or breaks off."""
     where = settings.redis_address()
-    redis = (RedisCluster if settings.use_cluster else RedisLink)(where, TIMEOUT)
+    redis = connector(where, settings.use_cluster)(where, TIMEOUT)
     redis.open()
     try:
         for _ in range(int(PATIENCE / 0.01)):

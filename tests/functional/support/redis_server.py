@@ -39,14 +39,15 @@ class RedisServer:
     def start(self) -> None:
         """Start it, empty, and wait until it answers."""
         log = self._folder / "log"
-        self._process = subprocess.Popen(
-            [
-                *(self._program, "--bind", "127.0.0.1", "--port", str(self.port), "--save", ""),
-                *("--dir", str(self._folder), "--logfile", str(log), *self._options),
-            ],
-        )
+        self._process = subprocess.Popen(self._command(log))
         wait_until(lambda: self.answers() or self._process_ended(), "the Redis server to answer")
         assert not self._process_ended(), log.read_text()
+
+    def _command(self, log: Path) -> list[str]:
+        return [
+            *(self._program, "--bind", "127.0.0.1", "--port", str(self.port), "--save", ""),
+            *("--dir", str(self._folder), "--logfile", str(log), *self._options),
+        ]
 
     def _process_ended(self) -> bool:
         return self._process is not None and self._process.poll() is not None
