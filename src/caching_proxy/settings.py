@@ -598,6 +598,12 @@ class Settings(OriginSettings, RouteSettings, StoreSettings):
         "Where responses are stored: auto (Redis besides memory whenever it answers), memory"
         " (alone), redis (as auto, and not ready without it).",
     )
+    redis_replica_reads: bool = setting(
+        False,
+        kinds.SWITCH,
+        REDIS,
+        "Read stored responses at the replicas of a cluster, or of what sentinels watch.",
+    )
     redis_timeout: float = setting(
         0.05,
         kinds.seconds(0.001, MINUTE),
@@ -672,6 +678,16 @@ class Settings(OriginSettings, RouteSettings, StoreSettings):
     log_level: str = setting(
         "info", kinds.choice("debug", "info", "warning", "error"), CONTROL, "What is logged."
     )
+
+    @model_validator(mode="after")
+    def _replicas(self) -> Self:
+        if self.redis_replica_reads and not self.use_cluster and not self.redis_address().service:
+            disagree(
+                "redis_replica_reads",
+                "one node has no replicas that are known: give --use-cluster, or sentinels with"
+                " --redis-url redis+sentinel://...",
+            )
+        return self
 
 
 Declared.elsewhere.update(

@@ -242,6 +242,13 @@ def test_sentinels_of_a_cluster_are_refused() -> None:
     assert line.startswith("--use-cluster: sentinels do not watch clusters: leave it out")
 
 
+def test_replicas_of_one_node_are_refused() -> None:
+    (line,) = problems(redis_replica_reads=True)
+    assert line.startswith("--redis-replica-reads: one node has no replicas that are known: give")
+    for more in ({"use_cluster": True}, {"redis_url": "redis+sentinel://one.example/main"}):
+        assert Settings(origin=ORIGIN, redis_replica_reads=True, **more).redis_replica_reads
+
+
 def test_an_unknown_setting_is_refused() -> None:
     (line,) = problems(cash=5)
     assert line == "cash: there is no such setting: did you mean `cache`?"

@@ -63,6 +63,10 @@ class RedisAddress:
         host, port = _place(hosts, 6379)
         return replace(found, host=host, port=port, database=_database(path.strip("/"), queries))
 
+    def node_at(self, host: str, port: int) -> RedisAddress:
+        """Another node, spoken to as this."""
+        return replace(self, host=host, port=port, path=None, service=None, sentinels=())
+
     def __str__(self) -> str:
         """For people; without secrets."""
         if self.service is not None:

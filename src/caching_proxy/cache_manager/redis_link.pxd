@@ -12,6 +12,7 @@ cdef class Redis:
     cdef readonly str why             # not ready: the cause, for people
     cdef object pushed                # called with what comes unasked
     cdef object changed               # called when the state is another, or a connection was made
+    cdef readonly bint replica_reads  # values may come from replicas, which may be behind
     cdef tuple greeting               # commands that a connection to a node begins with
     cdef object loop
     # counters
@@ -22,6 +23,7 @@ cdef class Redis:
 
     cpdef Call call(self, tuple words, callback=*)
     cdef Call call_for(self, Fiber asker, tuple words, double seconds)
+    cdef Call read_for(self, Fiber asker, tuple words, double seconds)
     cdef put(self, Call call, tuple words, double seconds)
     cdef int64_t backlog(self) except -1
     cdef set_state(self, str state, str why)
@@ -33,7 +35,7 @@ cdef class Call:
     cdef readonly object error        # or why there is no answer: RedisDown, or hiredis.ReplyError
     cdef readonly bint over
     cdef double deadline              # monotonic seconds
-    cdef object redirect              # asked first where the answer is an error: whether it has gone elsewhere
+    cdef object redirect              # asked first where there is an error, or no value: whether it went elsewhere
     cdef tuple words                  # ... the command
     cdef int hops                     # ... how often it has
 

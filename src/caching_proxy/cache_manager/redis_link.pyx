@@ -36,16 +36,18 @@ class RedisDown(Exception):
 cdef class Redis:
     """What commands go to, be it one node or a cluster."""
 
-    def __init__(self, address, double timeout, pushed=None, changed=None, greeting=()):
+    def __init__(self, address, double timeout, pushed=None, changed=None, greeting=(), *, replica_reads=False):
         """`timeout`: seconds that a call may take. `pushed` takes what comes unasked, `changed` this object.
 
-        `greeting` are commands that a connection to a node begins with besides those of its address.
+        `greeting` are commands that a connection to a node begins with besides those of its address. With
+        `replica_reads` replicas, where there are any, are asked what `read_for` is about.
         """
         self.address = address
         self.timeout = timeout
         self.pushed = pushed
         self.changed = changed
         self.greeting = tuple(greeting)
+        self.replica_reads = replica_reads
         self.state = "closed"
         self.why = "it has not been asked yet"
 
@@ -68,6 +70,19 @@ cdef class Redis:
         self.put(call, words, seconds)
         call.asker = None if call.over else asker
         return call
+
+    cdef Call read_for(self, Fiber asker, tuple words, double seconds):
+        """The same for the value of the key `words[1]`, which may be a little behind."""
+        return self.call_for(asker, words, seconds)
+
+    def stand_in(self, Call call, error):
+        """Ask here what a replica has not told, in the time that is left; whether there is any."""
+        cdef double left = call.deadline - self.loop.time()
+        if left <= 0:
+            return False
+        call.redirect = call.callback = None
+        self.put(call, call.words, left)
+        return True
 
     cdef put(self, Call call, tuple words, double seconds):
         """Ask, for at most so many seconds."""
@@ -105,7 +120,7 @@ cdef class Call:
     """One command: over with a reply, with an error, or at its deadline."""
 
     cdef end(self, object reply, object error):
-        if self.over or (error is not None and self.is_redirected(error)):
+        if self.over or (reply is None and self.is_redirected(error)):
             return
         self.over = True
         self.reply = reply
@@ -116,7 +131,7 @@ cdef class Call:
             self.asker.wake()
 
     cdef bint is_redirected(self, object error) except -1:
-        """Whether the error sent it elsewhere. No defect there may lose it: somebody waits for it."""
+        """Whether the error, or no value, sent it elsewhere. No defect there may lose it: somebody waits for it."""
         if self.redirect is None:
             return False
         try:

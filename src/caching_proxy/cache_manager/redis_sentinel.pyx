@@ -5,7 +5,6 @@ that does not help. What is named is used once it has said itself that it is a p
 """
 
 import functools
-from dataclasses import replace
 
 import hiredis
 
@@ -16,6 +15,7 @@ from caching_proxy.cache_manager.redis_link import RedisDown
 cdef double LOOK = 1.0        # seconds between two questions to a sentinel ...
 cdef double LOOK_SOON = 0.1   # ... and while there is no primary to use
 cdef double PATIENCE = 1.0    # seconds that a sentinel gets at least: no request waits for it
+cdef bytes SET = b"SET"
 
 
 cdef class RedisSentinel(Redis):
@@ -24,6 +24,7 @@ cdef class RedisSentinel(Redis):
     def __init__(self, *args, **more):
         Redis.__init__(self, *args, **more)
         self.useless = {}
+        self.replicas = Replicas(self, self.greeting)
         self.sentinels = [RedisLink(where, max(self.timeout, PATIENCE), None, self.sentinel_changed)
                           for where in self.address.sentinels]
 
@@ -44,6 +45,7 @@ cdef class RedisSentinel(Redis):
         for link in (*self.sentinels, self.primary):
             if link is not None:
                 link.close()
+        self.replicas.close()
         self.set_state("closed", "it is closed")
 
     def nodes_now(self):
@@ -58,7 +60,15 @@ cdef class RedisSentinel(Redis):
             return
         self.calls += 1
         call.redirect = self.heed_error
+        if words[0] == SET:
+            self.replicas.forget(words[1])
         self.primary.put(call, words, seconds)
+
+    cdef Call read_for(self, Fiber asker, tuple words, double seconds):
+        cdef Replica replica = self.replicas.next()
+        if replica is None:
+            return self.call_for(asker, words, seconds)
+        return replica.read(self, asker, words, seconds)
 
     cdef int64_t backlog(self) except -1:
         return 0 if self.primary is None else self.primary.backlog()
@@ -87,6 +97,8 @@ cdef class RedisSentinel(Redis):
                 self.due = None
                 sentinel.call((b"SENTINEL", b"GET-MASTER-ADDR-BY-NAME", self.address.service),
                               functools.partial(self.take_place, sentinel))
+                if self.replica_reads:
+                    sentinel.call((b"SENTINEL", b"REPLICAS", self.address.service), self.take_replicas)
                 return
         self.look_later()
 
@@ -107,6 +119,20 @@ cdef class RedisSentinel(Redis):
                 self.give_up(sentinel, f"{sentinel.address}: it does not answer like a sentinel")
             else:
                 self.useless.pop(sentinel, None)
+
+    def take_replicas(self, Call call):
+        """Read at the replicas that a sentinel finds in order."""
+        cdef list places = []
+        if self.state == "closed" or not isinstance(call.reply, list):
+            return
+        try:
+            for told in call.reply:
+                port = int(told[b"port"])
+                if told[b"flags"] == b"slave" and told[b"master-link-status"] == b"ok" and 0 < port < 65536:
+                    places.append((told[b"ip"].decode(), port))
+        except (TypeError, ValueError, LookupError, AttributeError):
+            return
+        self.replicas.keep(places)
 
     def sentinel_changed(self, RedisLink sentinel):
         """The connection to a sentinel is another."""
@@ -132,7 +158,7 @@ cdef class RedisSentinel(Redis):
         cdef RedisLink former = self.primary
         if not host or not 0 < port < 65536:
             raise ValueError
-        where = replace(self.address, host=host, port=port, service=None, sentinels=())
+        where = self.address.node_at(host, port)
         if former is None or former.address != where:
             self.primary = RedisLink(where, self.timeout, self.pushed, self.primary_changed, self.greeting)
             self.proven = 0
@@ -142,7 +168,7 @@ cdef class RedisSentinel(Redis):
             self.primary.open()
         elif self.state != "ready" and self.primary.state == "ready":
             self.ask_role()
-        self.timeouts = self.past_timeouts + self.primary.timeouts
+        self.timeouts = self.past_timeouts + self.primary.timeouts + self.replicas.timeouts()
 
     def primary_changed(self, RedisLink link):
         """The connection to the primary is another."""

@@ -38,6 +38,7 @@ cdef class Lookup(Fiber):
     cdef double deadline
     cdef bint over
     cdef bint varies                  # other requests for the same may get another response
+    cdef bint insists                 # on what the primary has
     cdef bint outdated                # a purge came meanwhile
     cdef bint changed_meanwhile       # ... or another response
     cdef Entry entry                  # what was found, or None
@@ -91,7 +92,7 @@ cdef class RedisTier:
     cdef bytes url_index(self, bytes url)
     cdef bytes tag_index(self, bytes tag)
     cdef Call ask_for(self, Fiber asker, tuple words)
-    cdef Call ask_within(self, Fiber asker, tuple words, double seconds)
+    cdef Call ask_within(self, Fiber asker, tuple words, double seconds, bint at_primary)
     cdef Call ask_number(self, Fiber asker, bytes index, int64_t lasts, double seconds)
     cdef bint has_read(self, Call call) except -1
     cdef set_out(self)

@@ -198,7 +198,11 @@ cdef class Lookup(Fiber):
         if decoded.entry.tags is not None:
             await self.learn_tags(decoded.entry.tags)
         if tier.standing(decoded) is GONE:
-            tier.remove(name)
+            if tier.link.replica_reads and not self.insists:
+                self.insists = True                     # a replica may be behind: the primary may have a newer one
+                await self.read()
+            else:
+                tier.remove(name)
             return
         if decoded.chunks and not await self.read_chunks(decoded, name):
             return
@@ -245,7 +249,7 @@ cdef class Lookup(Fiber):
         return self.deadline - self.tier.now()
 
     cdef Call ask(self, tuple words):
-        return self.tier.ask_within(self, words, self.left())
+        return self.tier.ask_within(self, words, self.left(), self.insists)
 
     cdef bytes accept(self, Call call):
         """The octets that a GET found, or None."""
@@ -434,11 +438,13 @@ cdef class RedisTier:
     cdef Call ask_for(self, Fiber asker, tuple words):
         return self.link.call_for(asker, words, self.link.timeout)
 
-    cdef Call ask_within(self, Fiber asker, tuple words, double seconds):
-        """Ask, where there is time left."""
+    cdef Call ask_within(self, Fiber asker, tuple words, double seconds, bint at_primary):
+        """Ask for a value, where there is time left."""
         cdef Call call
-        if seconds > LEAST:
+        if seconds > LEAST and at_primary:
             return self.link.call_for(asker, words, seconds)
+        if seconds > LEAST:
+            return self.link.read_for(asker, words, seconds)
         call = Call.__new__(Call)
         call.end(None, TOO_LATE)
         return call

@@ -37,7 +37,7 @@ _KEEP_FILE: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3
 
 _REDIS_SETTINGS = (
     *("redis_url", "redis_ca", "redis_host", "redis_port", "use_cluster", "redis_prefix"),
-    *("redis_timeout", "stale_if_error"),
+    *("redis_replica_reads", "redis_timeout", "stale_if_error"),
 )
 
 

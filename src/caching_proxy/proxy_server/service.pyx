@@ -63,8 +63,9 @@ cdef class Service:
             self.cache.tier.close()
             pending = self.cache.tier.pending
         if address is not None:
-            tier = RedisTier(self.cache, connector(address, settings.use_cluster), address, settings.redis_timeout,
-                             settings.redis_prefix, settings.stale_if_error, self.figures)
+            connect = connector(address, settings.use_cluster, settings.redis_replica_reads)
+            tier = RedisTier(self.cache, connect, address, settings.redis_timeout, settings.redis_prefix,
+                             settings.stale_if_error, self.figures)
         self.cache.share(tier)
         if tier is not None:
             tier.pending.extend(pending)                # what the last one could not tell Redis
