@@ -15,6 +15,7 @@ from .support.commands import command
 from .support.proxy import ProxyProcess
 from .support.redis_server import RedisClusterNodes, RedisServer, TlsRedisServer
 from .support.scripted_origin import ScriptedOrigin, fresh
+from .support.sentinels import SentinelService
 from .support.sharing import PATIENT, connected
 from .support.stand import StartProxy
 from .support.tls import Authority
@@ -100,14 +101,14 @@ def test_tls(
     start_tls: StartTls, start_proxy: StartProxy, origin: ScriptedOrigin, authority: Authority
 ) -> None:
     server = start_tls("--requirepass", SECRET)
-    where = ("--redis-url", url(server.tls_port, SECRET, scheme="rediss"))
+    where = ("--redis-url", url(server.public_port, SECRET, scheme="rediss"))
     check_sharing(start_proxy, origin, *where, "--redis-ca", str(authority.path))
 
 
 def test_a_certificate_of_an_unknown_authority(
     start_tls: StartTls, start_proxy: StartProxy, origin: ScriptedOrigin
 ) -> None:
-    where = ("--redis-url", url(start_tls().tls_port, SECRET, scheme="rediss"))
+    where = ("--redis-url", url(start_tls().public_port, SECRET, scheme="rediss"))
     check_alone(start_proxy(*where), origin, "CERTIFICATE_VERIFY_FAILED")
     check_command("CERTIFICATE_VERIFY_FAILED", *where)
 
@@ -116,7 +117,7 @@ def test_a_certificate_of_another_name(
     start_tls: StartTls, start_proxy: StartProxy, origin: ScriptedOrigin, authority: Authority
 ) -> None:
     server = start_tls(name="other.example")
-    where = ("--redis-url", url(server.tls_port, SECRET, scheme="rediss"))
+    where = ("--redis-url", url(server.public_port, SECRET, scheme="rediss"))
     where += ("--redis-ca", str(authority.path))
     check_alone(start_proxy(*where), origin, "CERTIFICATE_VERIFY_FAILED")
     check_command("CERTIFICATE_VERIFY_FAILED", *where)
@@ -126,7 +127,7 @@ def test_tls_on_one_side_alone(
     start_tls: StartTls, start_proxy: StartProxy, origin: ScriptedOrigin
 ) -> None:
     server = start_tls()
-    plain = start_proxy("--redis-url", url(server.tls_port, SECRET))
+    plain = start_proxy("--redis-url", url(server.public_port, SECRET))
     check_alone(plain, origin, "the connection is lost")
     crypted = start_proxy("--redis-url", url(server.port, SECRET, scheme="rediss"))
     check_alone(crypted, origin, "TLS")
@@ -140,12 +141,24 @@ def test_a_cluster_with_tls(
     cluster = RedisClusterNodes(tmp_path, *options, password=SECRET, start=tls)
     try:
         cluster.start()
-        first = cluster.nodes[0]
-        assert isinstance(first, TlsRedisServer)
-        where = ("--redis-url", url(first.tls_port, SECRET, scheme="rediss"), "--use-cluster")
+        port = cluster.nodes[0].public_port
+        where = ("--redis-url", url(port, SECRET, scheme="rediss"), "--use-cluster")
         check_sharing(start_proxy, origin, *where, "--redis-ca", str(authority.path))
     finally:
         cluster.kill()
+
+
+def test_sentinels_with_tls(
+    start_proxy: StartProxy, origin: ScriptedOrigin, authority: Authority, tmp_path: Path
+) -> None:
+    service = SentinelService(tmp_path, password=SECRET, authority=authority)
+    try:
+        service.start()
+        where = ("--redis-url", service.url)
+        check_sharing(start_proxy, origin, *where, "--redis-ca", str(authority.path))
+        check_alone(start_proxy(*where), origin, "CERTIFICATE_VERIFY_FAILED")
+    finally:
+        service.kill()
 
 
 def test_a_cluster_with_passwords(

