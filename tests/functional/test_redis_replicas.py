@@ -217,6 +217,34 @@ def test_a_replica_that_is_killed(
     assert "WARNING" not in two.errors()
 
 
+def test_a_replica_that_is_made_primary(
+    start_proxy: StartProxy, cluster: RedisClusterNodes, origin: ScriptedOrigin
+) -> None:
+    origin.on("/kept", Counted())
+    one, two = (using(start_proxy, cluster) for _ in range(2))
+    key = one.get("/kept").fields["x-cache-key"].encode()
+    victim = cluster.holder(slot_of(key))
+    wait_until(lambda: victim.do("EXISTS", key) and caught_up(cluster), "it at the replicas")
+    assert two.get("/kept").status == 200
+    with load(one, origin) as requests, load(two, origin):
+        victim.kill()
+        requests.wait_for(100)
+        heir = cluster.nodes[cluster.nodes.index(victim) + 3]
+        wait_until(lambda: b"role:master" in info(heir), "the failover")
+        wait_until(lambda: holds(heir, one, key), "it to be used")
+    wait_until(lambda: one.get("/kept").body == two.get("/kept").body, "it to be shared")
+    latest = one.get("/kept").body
+    assert post(two, url="/kept").status == 200
+    wait_until(lambda: one.get("/kept").body != latest, "the purge to be heeded")
+
+
+def holds(node: RedisServer, proxy: ProxyProcess, key: bytes) -> bool:
+    """Whether what a proxy stores arrives at the primary `node`."""
+    before = node.do("GET", key)
+    proxy.get("/kept", NO_CACHE)
+    return bool(node.do("GET", key) != before)
+
+
 def test_memory_is_dropped_with_the_link_to_a_replica(
     start_proxy: StartProxy, cluster: RedisClusterNodes, origin: ScriptedOrigin
 ) -> None:
