@@ -15,6 +15,7 @@ from typing_extensions import Self
 
 from caching_proxy import setting_kinds as kinds
 from caching_proxy.cache_manager import compression
+from caching_proxy.cache_manager.redis_address import RedisAddress
 from caching_proxy.cache_manager.store_folder import find_server, store_folder
 from caching_proxy.declared import (
     Declaration,
@@ -108,8 +109,16 @@ class StoreSettings(_Layered):
         kinds.REDIS_URL,
         REDIS,
         "Address of Redis: redis://, rediss:// (TLS) or unix://, with user, password and database"
-        " where it has them; instead of host and port. Best as file:PATH or in the environment.",
+        " where it has them, or redis+sentinel:// with sentinels and the service; instead of host"
+        " and port. Best as file:PATH or in the environment.",
         environment="REDIS_URL",
+    )
+    redis_ca: kinds.Authorities | None = setting(
+        None,
+        kinds.AUTHORITIES,
+        REDIS,
+        "PEM file of the authorities that a Redis with TLS is verified with; without it, the"
+        " system's.",
     )
     redis_prefix: str = setting(
         "cache:", kinds.REDIS_PREFIX, REDIS, "What all keys of stored responses begin with."
@@ -121,6 +130,24 @@ class StoreSettings(_Layered):
         6379, kinds.whole(1, 65535), REDIS, "Port of Redis.", environment="REDIS_PORT"
     )
     use_cluster: bool = setting(False, kinds.SWITCH, REDIS, "Redis is a cluster.")
+
+    @model_validator(mode="after")
+    def _redis(self) -> Self:
+        if self.redis_ca is not None and self.redis_address().tls is None:
+            disagree("redis_ca", "Redis is not asked over TLS: give --redis-url rediss://...")
+        if self.use_cluster and self.redis_address().service is not None:
+            disagree(
+                "use_cluster",
+                "sentinels do not watch clusters: leave it out, or name a node with redis://",
+            )
+        return self
+
+    def redis_address(self) -> RedisAddress:
+        """Where Redis is, and as whom it is asked."""
+        if self.redis_url is None:
+            return RedisAddress(self.redis_host, self.redis_port)
+        authorities = self.redis_ca.pem if self.redis_ca is not None else None
+        return RedisAddress.parse(self.redis_url, authorities)
 
 
 class OriginSettings(Declared):
@@ -601,6 +628,12 @@ class Settings(OriginSettings, RouteSettings, StoreSettings):
         REDIS,
         "Compress bodies of 1 KB and more in Redis that are not coded already.",
     )
+    redis_replica_reads: bool = setting(
+        False,
+        kinds.SWITCH,
+        REDIS,
+        "Read stored responses at the replicas of a cluster, or of what sentinels watch.",
+    )
     redis_timeout: float = setting(
         0.05,
         kinds.seconds(0.001, MINUTE),
@@ -702,6 +735,16 @@ class Settings(OriginSettings, RouteSettings, StoreSettings):
             store_folder(self.data_dir, self.user)
         except ValueError as error:
             disagree("data_dir", str(error))
+        return self
+
+    @model_validator(mode="after")
+    def _replicas(self) -> Self:
+        if self.redis_replica_reads and not self.use_cluster and not self.redis_address().service:
+            disagree(
+                "redis_replica_reads",
+                "one node has no replicas that are known: give --use-cluster, or sentinels with"
+                " --redis-url redis+sentinel://...",
+            )
         return self
 
 

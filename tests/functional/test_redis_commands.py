@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from .support.proxy import ProxyProcess, environment
+from .support.commands import command
+from .support.proxy import ProxyProcess
 from .support.redis_server import RedisClusterNodes, RedisServer
 from .support.scripted_origin import ScriptedOrigin, fresh
 from .support.sharing import PATIENT, connected, sharing, stored
@@ -20,17 +19,6 @@ FOREIGN = (
     *("cache:mine", "cache:", "other", "cache:url", "caching-proxy:mine", "cache:" + "g" * 64),
     *("cache:" + "a" * 63, "cache:" + "a" * 65, "xcache:" + "a" * 64, "cache:" + "A" * 64),
 )
-
-
-def command(verb: str, *options: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "caching_proxy", verb, *options],
-        capture_output=True,
-        text=True,
-        env=environment(),
-        timeout=60,
-        check=False,
-    )
 
 
 def at(redis: RedisServer) -> tuple[str, ...]:

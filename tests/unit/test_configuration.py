@@ -1017,6 +1017,7 @@ def test_a_route_may_be_right_where_what_is_for_all_is_wrong() -> None:
         f'{ORIGIN}servers = ["http://user:hidden@one.example weight=5"]',
         f'{ORIGIN}redis_host = "redis://:hidden@one.example"',
         f'{ORIGIN}redis_host = ":hidden@one.example"',
+        f'{ORIGIN}redis_url = "redis+sentinel://:hidden@one.example?sentinel_password=hidden"',
         f'{ORIGIN}[admin]\ntoken = "hidden"',
     ],
 )

@@ -227,6 +227,28 @@ def test_balancing_needs_servers() -> None:
     assert line == "--load-balance: there are no servers: name some with --servers"
 
 
+def test_authorities_of_a_redis_without_tls_are_refused(tmp_path: Path) -> None:
+    certificate = tmp_path / "ca.pem"
+    trustme.CA().cert_pem.write_to_path(str(certificate))
+    for more in ({}, {"redis_url": "redis://one.example"}):
+        (line,) = problems(redis_ca=certificate, **more)
+        assert line.startswith("--redis-ca: Redis is not asked over TLS: give --redis-url rediss:")
+    tls = Settings(origin=ORIGIN, redis_ca=certificate, redis_url="rediss://one.example")
+    assert tls.redis_address().tls is not None
+
+
+def test_sentinels_of_a_cluster_are_refused() -> None:
+    (line,) = problems(use_cluster=True, redis_url="redis+sentinel://one.example/main")
+    assert line.startswith("--use-cluster: sentinels do not watch clusters: leave it out")
+
+
+def test_replicas_of_one_node_are_refused() -> None:
+    (line,) = problems(redis_replica_reads=True)
+    assert line.startswith("--redis-replica-reads: one node has no replicas that are known: give")
+    for more in ({"use_cluster": True}, {"redis_url": "redis+sentinel://one.example/main"}):
+        assert Settings(origin=ORIGIN, redis_replica_reads=True, **more).redis_replica_reads
+
+
 def test_an_unknown_setting_is_refused() -> None:
     (line,) = problems(cash=5)
     assert line == "cash: there is no such setting: did you mean `cache`?"

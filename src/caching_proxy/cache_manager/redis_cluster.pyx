@@ -1,12 +1,12 @@
 """A cluster of Redis nodes: each key's commands go to the primary that has its slot.
 
-There is one RedisLink for each primary. Where a slot is elsewhere by now the node says so (MOVED, ASK) and the command
-goes there; the layout is read again then, when a node is lost, and from time to time.
+There is one RedisLink for each primary, and a Replica for each replica where they are read at. Where a slot is
+elsewhere by now the node says so (MOVED, ASK) and the command goes there; the layout is read again then, when a node is
+lost, and from time to time.
 """
 
 import binascii
 import re
-from dataclasses import replace
 
 import hiredis
 
@@ -20,7 +20,10 @@ cdef enum:
 
 cdef double LOOK = 5.0        # seconds between two looks at the layout ...
 cdef double LOOK_SOON = 0.1   # ... and after a sign that it has changed
+cdef double SEED_TIMEOUT = 1.0  # seconds that the first node gets at least: no request waits for it
 cdef bytes EVAL = b"EVAL"
+cdef bytes SET = b"SET"
+cdef tuple READONLY = ("READONLY",)   # or a replica sends its readers to the primary
 cdef object REDIRECTION = re.compile(r"(MOVED|ASK) ([0-9]{1,5}) ([^ ]{0,255}):([0-9]{1,5})(?: .*)?", re.ASCII).fullmatch
 
 
@@ -38,19 +41,13 @@ cpdef int slot_of(bytes key) except -1:
 cdef class RedisCluster(Redis):
     """All primaries of a cluster, found from the node at `address`."""
 
-    def __init__(self, address, double timeout, pushed=None, changed=None, greeting=()):
-        """As a RedisLink; `greeting` goes to every primary."""
-        self.address = address
-        self.timeout = timeout
-        self.pushed = pushed
-        self.changed = changed
-        self.state = "closed"
-        self.why = "it has not been asked yet"
+    def __init__(self, *args, **more):
+        Redis.__init__(self, *args, **more)
         self.nodes = {}
         self.greeted = {}
         self.slots = [None] * SLOTS
-        self.dial = lambda where: RedisLink(where, timeout, self.pushed, self.node_changed, greeting)
-        self.seed = RedisLink(address, max(timeout, 1.0), None, self.seed_changed)
+        self.replicas = {}
+        self.seed = RedisLink(self.address, max(self.timeout, SEED_TIMEOUT), None, self.seed_changed)
 
     def open(self):
         """Connect, and stay connected until `close`."""
@@ -66,13 +63,9 @@ cdef class RedisCluster(Redis):
         self.seed.close()
         for link in list(self.nodes.values()):
             link.close()
+        for replicas in self.replicas.values():
+            (<Replicas>replicas).close()
         self.set_state("closed", "it is closed")
-
-    cdef set_state(self, str state, str why):
-        self.state = state
-        self.why = why
-        if self.changed is not None:
-            self.changed(self)
 
     def nodes_now(self):
         """Its primaries."""
@@ -96,7 +89,22 @@ cdef class RedisCluster(Redis):
             return
         call.redirect = self.redirect
         call.words = words
+        if self.replicas and words[0] == SET:
+            self.forget(link, words[1])
         link.put(call, words, seconds)
+
+    cdef forget(self, RedisLink primary, bytes key):
+        """Its replicas' news of this key is of our own write."""
+        cdef Replicas replicas = self.replicas.get(primary)
+        if replicas is not None:
+            replicas.forget(key)
+
+    cdef Call read_for(self, Fiber asker, tuple words, double seconds):
+        cdef Replicas replicas = self.replicas.get(self.of_key(words[1]))
+        cdef Replica replica = None if replicas is None else replicas.next()
+        if replica is None:
+            return self.call_for(asker, words, seconds)
+        return replica.read(self, asker, words, seconds)
 
     cdef int64_t backlog(self) except -1:
         cdef RedisLink link
@@ -137,7 +145,8 @@ cdef class RedisCluster(Redis):
         """The link to a primary; a new one connects from now on."""
         cdef RedisLink link = self.nodes.get((host, port))
         if link is None:
-            link = self.dial(replace(self.address, host=host, port=port, path=None))
+            where = self.address.node_at(host, port)
+            link = RedisLink(where, self.timeout, self.pushed, self.node_changed, self.greeting)
             self.nodes[host, port] = link
             link.open()
         return link
@@ -203,6 +212,7 @@ cdef class RedisCluster(Redis):
     def take_layout(self, Call call):
         """Take over the layout that a node has told."""
         self.timeouts = sum([(<RedisLink>link).timeouts for link in self.nodes.values()])
+        self.timeouts += sum([(<Replicas>replicas).timeouts() for replicas in self.replicas.values()])
         if self.state == "closed":
             return
         if call.error is not None:
@@ -214,13 +224,17 @@ cdef class RedisCluster(Redis):
     cdef bint lay_out(self, list ranges) except -1:
         """Whether the layout makes sense; then keys go by it, and nodes without slots are let go."""
         cdef list slots = [None] * SLOTS
+        cdef dict replicas = {}                         # primary -> where its replicas are
         cdef RedisLink link
         try:
-            for first, last, (host, port, *_), *_ in ranges:
-                if not (0 <= first <= last < SLOTS and 0 < port < 65536):
+            for first, last, *nodes in ranges:
+                places = [self.place(node) for node in nodes]
+                if not 0 <= first <= last < SLOTS or not places:
                     return False
-                link = self.node((host or b"").decode() or self.address.host, port)
+                host, port = places[0]
+                link = self.node(host, port)
                 slots[first:last + 1] = [link] * (last + 1 - first)
+                replicas[link] = places[1:]
         except (TypeError, ValueError, AttributeError):
             return False
         if not ranges:
@@ -232,4 +246,25 @@ cdef class RedisCluster(Redis):
                 del self.nodes[place]
                 self.greeted.pop(link, None)
                 link.close()
+        if self.replica_reads:
+            self.read_at(replicas)
         return bool(self.nodes)
+
+    cdef tuple place(self, list node):
+        """Where a node of the layout is. ValueError, TypeError or AttributeError where it makes no sense."""
+        host, port, *_ = node
+        if not 0 < port < 65536:
+            raise ValueError
+        return (host or b"").decode() or self.address.host, port
+
+    cdef read_at(self, dict places):
+        """Read at the replicas that are here, by primary, and at no others."""
+        cdef Replicas replicas
+        cdef dict former = self.replicas
+        self.replicas = {}
+        for primary, theirs in places.items():
+            replicas = former.pop(primary, None) or Replicas(self, (READONLY, *self.greeting))
+            self.replicas[primary] = replicas
+            replicas.keep(theirs)
+        for replicas in former.values():
+            replicas.keep([])

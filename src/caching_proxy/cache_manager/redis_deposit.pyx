@@ -20,6 +20,7 @@ from caching_proxy.cache_manager.standing import Standing
 cdef enum:
     BACKLOG_MAX = 16777216    # octets that may wait to be written to Redis; then responses are not stored there
     LIFE_MAX = 31536000       # seconds that a response stays at most
+    ATTEMPTS = 3              # at learning the generations of tags
 
 cdef object CURRENT = Standing.CURRENT
 
@@ -49,10 +50,10 @@ cdef class Deposit(Fiber):
         if self.lease is not None:
             kept = self.lease.keep(self)
         packed = await self.pack()
-        if self.entry.tags is not None and not await self.learn_tags():
-            return
         while kept is not None and not kept.over:
             await self.changed()
+        if self.entry.tags is not None and not await self.learn_tags():
+            return
         if kept is not None and kept.reply == 0:        # a rival's is the one to be had
             state.holder.drop_named(self.deposits.name_of(self.entry))
         if kept is not None and kept.reply != 1:
@@ -67,11 +68,13 @@ cdef class Deposit(Fiber):
         """See to it that the generations of its tags are known; whether it has not been purged by one meanwhile."""
         cdef RedisState state = self.deposits.state
         cdef Call call
-        calls = state.ask_tags(self, self.entry.tags, TAG_TIME, state.link.timeout)
-        for call in calls:
-            while not call.over:
-                await self.changed()
-        if calls:                                       # a purge may have come before their generations were read
+        cdef int left = ATTEMPTS                        # there may be news of one while another is asked for
+        while left and not state.are_known(self.entry.tags):
+            left -= 1
+            for call in state.ask_tags(self, self.entry.tags, TAG_TIME, state.link.timeout):
+                while not call.over:
+                    await self.changed()
+            # A purge may have come before their generations were read.
             call = state.ask_for(self, log_command(state.prefix + TAG_LOG, b""))
             while not call.over:
                 await self.changed()

@@ -12,6 +12,8 @@ cdef class Redis:
     cdef readonly str why             # not ready: the cause, for people
     cdef object pushed                # called with what comes unasked
     cdef object changed               # called when the state is another, or a connection was made
+    cdef readonly bint replica_reads  # values may come from replicas, which may be behind
+    cdef tuple greeting               # commands that a connection to a node begins with
     cdef object loop
     # counters
     cdef readonly int64_t calls
@@ -21,8 +23,10 @@ cdef class Redis:
 
     cpdef Call call(self, tuple words, callback=*)
     cdef Call call_for(self, Fiber asker, tuple words, double seconds)
+    cdef Call read_for(self, Fiber asker, tuple words, double seconds)
     cdef put(self, Call call, tuple words, double seconds)
     cdef int64_t backlog(self) except -1
+    cdef set_state(self, str state, str why)
 
 cdef class Call:
     cdef Fiber asker                  # woken when it is over, or None
@@ -31,7 +35,7 @@ cdef class Call:
     cdef readonly object error        # or why there is no answer: RedisDown, or hiredis.ReplyError
     cdef readonly bint over
     cdef double deadline              # monotonic seconds
-    cdef object redirect              # asked first where the answer is an error: whether it has gone elsewhere
+    cdef object redirect              # asked first where there is an error, or no value: whether it went elsewhere
     cdef tuple words                  # ... the command
     cdef int hops                     # ... how often it has
 
@@ -48,7 +52,6 @@ cdef class Stream:
 
 cdef class RedisLink(Redis):
     # its state: "closed", "connecting", "ready", "suspended" or "waiting"
-    cdef tuple greeting               # commands that a connection begins with
     cdef Stream stream                # None: there is no connection
     cdef object waiting               # deque of Calls that Redis has not answered, overdue ones among them
     cdef list out                     # commands of this turn of the loop
@@ -63,6 +66,5 @@ cdef class RedisLink(Redis):
     cdef hear(self, Stream stream, bytes data)
     cdef take(self, object reply)
     cdef watch(self, Call call)
-    cdef set_state(self, str state, str why)
     cdef clear_out(self)
     cdef drop(self, str why)

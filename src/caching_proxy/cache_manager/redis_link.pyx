@@ -36,6 +36,27 @@ class RedisDown(Exception):
 cdef class Redis:
     """What commands go to, be it one node or a cluster."""
 
+    def __init__(self, address, double timeout, pushed=None, changed=None, greeting=(), *, replica_reads=False):
+        """`timeout`: seconds that a call may take. `pushed` takes what comes unasked, `changed` this object.
+
+        `greeting` are commands that a connection to a node begins with besides those of its address. With
+        `replica_reads` replicas, where there are any, are asked what `read_for` is about.
+        """
+        self.address = address
+        self.timeout = timeout
+        self.pushed = pushed
+        self.changed = changed
+        self.greeting = tuple(greeting)
+        self.replica_reads = replica_reads
+        self.state = "closed"
+        self.why = "it has not been asked yet"
+
+    cdef set_state(self, str state, str why):
+        self.state = state
+        self.why = why
+        if self.changed is not None:
+            self.changed(self)
+
     cpdef Call call(self, tuple words, callback=None):
         """Ask; `callback` is called with the Call when it is over, which may be at once."""
         cdef Call call = Call.__new__(Call)
@@ -49,6 +70,19 @@ cdef class Redis:
         self.put(call, words, seconds)
         call.asker = None if call.over else asker
         return call
+
+    cdef Call read_for(self, Fiber asker, tuple words, double seconds):
+        """The same for the value of the key `words[1]`, which may be a little behind."""
+        return self.call_for(asker, words, seconds)
+
+    def stand_in(self, Call call, error):
+        """Ask here what a replica has not told, in the time that is left; whether there is any."""
+        cdef double left = call.deadline - self.loop.time()
+        if left <= 0:
+            return False
+        call.redirect = call.callback = None
+        self.put(call, call.words, left)
+        return True
 
     cdef put(self, Call call, tuple words, double seconds):
         """Ask, for at most so many seconds."""
@@ -86,7 +120,7 @@ cdef class Call:
     """One command: over with a reply, with an error, or at its deadline."""
 
     cdef end(self, object reply, object error):
-        if self.over or (error is not None and self.is_redirected(error)):
+        if self.over or (reply is None and self.is_redirected(error)):
             return
         self.over = True
         self.reply = reply
@@ -97,7 +131,7 @@ cdef class Call:
             self.asker.wake()
 
     cdef bint is_redirected(self, object error) except -1:
-        """Whether the error sent it elsewhere. No defect there may lose it: somebody waits for it."""
+        """Whether the error, or no value, sent it elsewhere. No defect there may lose it: somebody waits for it."""
         if self.redirect is None:
             return False
         try:
@@ -141,18 +175,8 @@ cdef class Stream:
 cdef class RedisLink(Redis):
     """A connection that makes itself anew."""
 
-    def __init__(self, address, double timeout, pushed=None, changed=None, greeting=()):
-        """`timeout`: seconds that a call may take. `pushed` takes what comes unasked, `changed` this link.
-
-        `greeting` are commands that a connection begins with besides those of its address.
-        """
-        self.greeting = tuple(greeting)
-        self.address = address
-        self.timeout = timeout
-        self.pushed = pushed
-        self.changed = changed
-        self.state = "closed"
-        self.why = "it has not been asked yet"
+    def __init__(self, *args, **more):
+        Redis.__init__(self, *args, **more)
         self.waiting = deque()
         self.out = []
         self.pause = PAUSE
@@ -277,7 +301,8 @@ cdef class RedisLink(Redis):
         try:
             stream = await asyncio.wait_for(self.begin(), GREETING)
         except (asyncio.TimeoutError, TimeoutError):
-            self.drop(f"it has not answered within {GREETING:g} s")
+            hint = ": does it speak TLS?" if self.address.tls is not None else ""
+            self.drop(f"it has not answered within {GREETING:g} s{hint}")
         except hiredis.ReplyError as error:
             self.drop(f"it refuses: {self.address.without_secrets(str(error))}")
         except RedisDown as error:
@@ -365,11 +390,3 @@ cdef class RedisLink(Redis):
         if self.dialing is not None:
             self.dialing.cancel()
         self.set_state("closed", "it is closed")
-
-    cdef set_state(self, str state, str why):
-        if (self.state, self.why) == (state, why):
-            return
-        self.state = state
-        self.why = why
-        if self.changed is not None:
-            self.changed(self)

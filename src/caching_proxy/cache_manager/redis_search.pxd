@@ -26,6 +26,8 @@ cdef class Lookup(Fiber):
     cdef double deadline
     cdef bint over
     cdef bint varies                  # other requests for the same may get another response
+    cdef bint insists                 # on what the primary has
+    cdef bint again                   # it is to be read again
     cdef bint outdated                # a purge came meanwhile
     cdef bint changed_meanwhile       # ... or another response
     cdef Entry entry                  # what was found, or None
@@ -33,6 +35,7 @@ cdef class Lookup(Fiber):
     cdef double left(self) except? -1
     cdef Call ask(self, tuple words)
     cdef bytes accept(self, Call call)
+    cdef reject(self, Entry entry, bytes name)
     cdef end(self)
 
 cdef class Searches:

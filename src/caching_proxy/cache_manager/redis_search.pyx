@@ -17,6 +17,7 @@ from caching_proxy.cache_manager.standing import Standing
 
 cdef enum:
     URL_MAX = 1024            # octets of a URL whose responses are looked for
+    ATTEMPTS = 3              # at reading while there is news of it
 
 cdef object STALE = Standing.STALE
 cdef object GONE = Standing.GONE
@@ -38,10 +39,11 @@ cdef class Lookup(Fiber):
 
     async def run(self):
         try:
-            await self.read()
-            if self.outdated:
-                self.outdated = False
+            for _ in range(ATTEMPTS):
+                self.outdated = self.again = False
                 await self.read()
+                if not (self.outdated or self.again):
+                    break
         finally:
             self.end()
 
@@ -82,14 +84,24 @@ cdef class Lookup(Fiber):
                 while not call.over:
                     await self.changed()
         if state.standing(decoded) is GONE:
-            self.searches.remove(name)
+            self.reject(decoded.entry, name)
             return
         if decoded.chunks and not await self.read_chunks(decoded, name):
             return
         if decoded.compressed and not await self.unpack(decoded.entry):
             self.searches.remove(name)
             return
+        self.again = state.is_doubted(decoded.entry)    # there is news of it since
         self.decoded = decoded
+
+    cdef reject(self, Entry entry, bytes name):
+        """Remove what is void, unless it only seems so: then it is read again."""
+        if self.state.is_doubted(entry):
+            self.again = True
+        elif self.state.link.replica_reads and not self.insists:
+            self.again = self.insists = True            # a replica may be behind: the primary may have a newer one
+        else:
+            self.searches.remove(name)
 
     async def read_chunks(self, Decoded decoded, bytes name):
         """Put the body together; whether it is all there."""
@@ -137,7 +149,7 @@ cdef class Lookup(Fiber):
         return self.deadline - self.state.now()
 
     cdef Call ask(self, tuple words):
-        return self.state.ask_within(self, words, self.left())
+        return self.state.ask_within(self, words, self.left(), self.insists)
 
     cdef bytes accept(self, Call call):
         """The octets that a GET found, or None."""

@@ -38,6 +38,7 @@ cdef class RedisState:
     cdef PurgeLog log                 # of purges by prefix
     cdef PurgeLog tag_log
     cdef dict known                   # key of a generation -> Generation
+    cdef bint is_old                  # Redis before 7.0
     cdef str refused                  # what Redis last said to what it did not store
 
     cdef double now(self) except? -1
@@ -47,12 +48,14 @@ cdef class RedisState:
     cdef bytes url_index(self, bytes url)
     cdef bytes tag_index(self, bytes tag)
     cdef Call ask_for(self, Fiber asker, tuple words)
-    cdef Call ask_within(self, Fiber asker, tuple words, double seconds)
+    cdef Call ask_within(self, Fiber asker, tuple words, double seconds, bint at_primary)
     cdef Call ask_number(self, Fiber asker, bytes index, int64_t lasts, double seconds)
     cdef announce(self, bytes rest)
     cdef list ask_tags(self, Fiber asker, tuple tags, int64_t lasts, double seconds)
     cdef bint has_read(self, Call call) except -1
     cdef int64_t number_of(self, bytes index) except -1
+    cdef bint is_doubted(self, Entry entry) except -1
+    cdef bint are_known(self, tuple tags) except -1
     cdef extend(self, bytes index, int64_t life, int64_t slack)
     cdef doubt(self, bytes index, bytes rest)
     cdef drop_of(self, bytes rest, bint soft)

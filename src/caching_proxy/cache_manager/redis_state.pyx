@@ -34,12 +34,12 @@ cdef object GONE = Standing.GONE
 cdef object TOO_LATE = RedisDown("there is no time left for it")
 cdef bytes SLICES = b"slices\n"
 
-# Let a key live so many milliseconds at least; 0: it is gone.
+# What PEXPIRE GT does from Redis 7.0 on: let a key live so many milliseconds at least; 0: it does, or is gone. As a
+# script it is news for ourselves as well: NOLOOP does not hold for what scripts write.
 cdef bytes EXTEND = b"""
 local left = redis.call('PTTL', KEYS[1])
-if left == -2 then return 0 end
-if left >= 0 and left < tonumber(ARGV[1]) then redis.call('PEXPIRE', KEYS[1], ARGV[1]) end
-return 1
+if left < 0 or left >= tonumber(ARGV[1]) then return 0 end
+return redis.call('PEXPIRE', KEYS[1], ARGV[1])
 """
 
 # A change of a key that nobody keeps.
@@ -127,11 +127,13 @@ cdef class RedisState:
     cdef Call ask_for(self, Fiber asker, tuple words):
         return self.link.call_for(asker, words, self.link.timeout)
 
-    cdef Call ask_within(self, Fiber asker, tuple words, double seconds):
-        """Ask, where there is time left."""
+    cdef Call ask_within(self, Fiber asker, tuple words, double seconds, bint at_primary):
+        """Ask for a value, where there is time left."""
         cdef Call call
-        if seconds > LEAST:
+        if seconds > LEAST and at_primary:
             return self.link.call_for(asker, words, seconds)
+        if seconds > LEAST:
+            return self.link.read_for(asker, words, seconds)
         call = Call.__new__(Call)
         call.end(None, TOO_LATE)
         return call
@@ -207,17 +209,37 @@ cdef class RedisState:
             del self.known[next(iter(self.known))]
         self.known[index] = Generation(number, until)
 
+    cdef bint is_doubted(self, Entry entry) except -1:
+        """Whether a generation that a response needs is being asked for anew."""
+        cdef Generation generation
+        for index in [self.url_index(entry.url), *[self.tag_index(tag) for tag in entry.tags or ()]]:
+            generation = self.known.get(index)
+            if generation is not None and generation.doubted:
+                return True
+        return False
+
+    cdef bint are_known(self, tuple tags) except -1:
+        """Whether the generations of all these are known."""
+        for tag in tags:
+            if has_generation(tag) and self.number_of(self.tag_index(tag)) == 0:
+                return False
+        return True
+
     cdef extend(self, bytes index, int64_t life, int64_t slack):
         """Let a generation last for `life` milliseconds; what is known to be within `slack` of that may stay so."""
         cdef Generation generation = self.known.get(index)
         cdef double until = self.now() + life / 1000.0
         if generation is not None and generation.until < until - slack / 1000.0:
             generation.until = until
-            self.link.call((b"EVAL", EXTEND, 1, index, life), functools.partial(self.extended, index))
+            words = (b"EVAL", EXTEND, 1, index, life) if self.is_old else (b"PEXPIRE", index, life, b"GT")
+            self.link.call(words, functools.partial(self.extended, index, life))
 
-    def extended(self, index, Call call):
-        """The generation lasts longer, or was gone already."""
-        if call.error is not None or call.reply != 1:
+    def extended(self, index, life, Call call):
+        """The generation lasts longer, did so already, or is gone."""
+        if isinstance(call.error, hiredis.ReplyError) and not self.is_old:
+            self.is_old = True
+            self.link.call((b"EVAL", EXTEND, 1, index, life), functools.partial(self.extended, index, life))
+        elif call.error is not None or call.reply != 1:
             self.known.pop(index, None)
 
     cdef doubt(self, bytes index, bytes rest):

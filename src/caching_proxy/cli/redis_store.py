@@ -12,9 +12,8 @@ import click
 import hiredis
 
 from caching_proxy.cache_manager.purge_log import PREFIX_LOG, log_command, purge_line
-from caching_proxy.cache_manager.redis_address import RedisAddress
-from caching_proxy.cache_manager.redis_cluster import RedisCluster
-from caching_proxy.cache_manager.redis_link import Redis, RedisDown, RedisLink
+from caching_proxy.cache_manager.redis_connector import connector
+from caching_proxy.cache_manager.redis_link import Redis, RedisDown
 from caching_proxy.cache_manager.redis_tier import COUNTERS, PROCESSES
 from caching_proxy.settings import StoreSettings
 
@@ -24,13 +23,6 @@ BATCH = 1000  # keys that are looked at, at a time
 
 Progress = Callable[[int, int], None]
 """Called with how many keys have been looked at, and about how many there are."""
-
-
-def address(settings: StoreSettings) -> RedisAddress:
-    """Where the settings have Redis."""
-    if settings.redis_url is not None:
-        return RedisAddress.parse(settings.redis_url)
-    return RedisAddress(settings.redis_host, settings.redis_port)
 
 
 def clear(settings: StoreSettings, progress: Progress) -> int:
@@ -122,8 +114,8 @@ async def _all(node: Redis, command: bytes, keys: list[bytes]) -> list[int]:
 @asynccontextmanager
 async def _connected(settings: StoreSettings) -> AsyncIterator[Redis]:
     """Redis, once it answers. ClickException where it does not, or breaks off."""
-    where = address(settings)
-    redis = (RedisCluster if settings.use_cluster else RedisLink)(where, TIMEOUT)
+    where = settings.redis_address()
+    redis = connector(where, settings.use_cluster)(where, TIMEOUT)
     redis.open()
     try:
         for _ in range(int(PATIENCE / 0.01)):

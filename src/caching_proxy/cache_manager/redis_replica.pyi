@@ -1,0 +1,3 @@
+from caching_proxy.cache_manager.redis_link import RedisLink
+
+class Replica(RedisLink): ...
