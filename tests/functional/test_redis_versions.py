@@ -36,7 +36,7 @@ SERVERS = {
 
 @pytest.fixture(params=SERVERS)
 def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RedisServer]:
-    redis = RedisServer(tmp_path, binary=SERVERS[request.param])
+    redis = RedisServer(tmp_path, program=str(SERVERS[request.param]))
     redis.start()
     name, version = str(request.param).split()
     told: bytes = redis.do("INFO", "server")
