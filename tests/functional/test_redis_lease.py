@@ -301,10 +301,8 @@ def test_nothing_is_left_in_redis(fleet: Fleet) -> None:
 
 
 def test_redis_that_is_killed_releases_who_waits(
-    start_proxy: StartProxy, tmp_path: Path, origin: ScriptedOrigin
+    start_proxy: StartProxy, redis: RedisServer, origin: ScriptedOrigin
 ) -> None:
-    redis = RedisServer(tmp_path)
-    redis.start()
     pair = two(start_proxy, redis)
     script = Held(fresh(b"first"))
     origin.on("/outage", script, fresh(b"second"))
@@ -316,10 +314,8 @@ def test_redis_that_is_killed_releases_who_waits(
 
 
 def test_redis_that_hangs_releases_who_waits(
-    start_proxy: StartProxy, tmp_path: Path, origin: ScriptedOrigin
+    start_proxy: StartProxy, redis: RedisServer, origin: ScriptedOrigin
 ) -> None:
-    redis = RedisServer(tmp_path)
-    redis.start()
     pair = two(start_proxy, redis, "--redis-timeout", "500ms")
     script = Held(fresh(b"first"))
     origin.on("/hangs", script, fresh(b"second"))
@@ -333,12 +329,21 @@ def test_redis_that_hangs_releases_who_waits(
     redis.resume()
     wait_until(lambda: all(map(connected, pair)), "Redis to be used again")
     wait_until(lambda: not redis.do("KEYS", "caching-proxy:lease:*"), "no lease to be left")
-    redis.kill()
 
 
-def test_over_a_cluster(start_proxy: StartProxy, tmp_path: Path, origin: ScriptedOrigin) -> None:
-    cluster = RedisClusterNodes(tmp_path)
-    cluster.start()
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[RedisClusterNodes]:
+    nodes = RedisClusterNodes(tmp_path)
+    try:
+        nodes.start()
+        yield nodes
+    finally:
+        nodes.kill()
+
+
+def test_over_a_cluster(
+    start_proxy: StartProxy, cluster: RedisClusterNodes, origin: ScriptedOrigin
+) -> None:
     pair = two(start_proxy, cluster.nodes[0], "--use-cluster")
     for number in range(12):
         script = Held(answer("200 OK", {**FRESH, "Vary": "X-Kind"}, b"for all"))
@@ -347,4 +352,3 @@ def test_over_a_cluster(start_proxy: StartProxy, tmp_path: Path, origin: Scripte
             script.release()
             assert {client.response().body for client in clients} == {b"for all"}
         assert len(origin.seen(f"/{number}")) == 1
-    cluster.kill()
