@@ -304,7 +304,7 @@ def wrong(request: pytest.FixtureRequest, store: Embedded) -> str:
     if request.param == "everybody's":
         store.folder.mkdir()
         store.folder.chmod(0o777)
-        return "everybody may write there"
+        return "others may write there"
     if os.geteuid() == 0:
         store.folder.mkdir()
         os.chown(store.folder, 65534, 65534)
@@ -473,3 +473,25 @@ def test_it_runs_as_the_user(
     proxy.stop()
     assert store.is_gone()
     assert is_kept(store.proxy("--user", other), origin)
+
+
+def test_a_lock_that_leads_elsewhere(store: Embedded, origin: ScriptedOrigin) -> None:
+    """Whoever may write to the folder is not given another file by a proxy that is root."""
+    other = store.folder.parent / "other"
+    other.write_text("somebody's")
+    store.folder.mkdir(mode=0o700)
+    (store.folder / "store.lock").symlink_to(other)
+    proxy = store.proxy(ready=False)
+    origin.on("/x", fresh(b"x"))
+    assert proxy.get("/x").body == b"x"
+    wait_until(lambda: "memory serves alone" in proxy.errors(), "the warning")
+    assert not store.servers()
+    assert other.read_text() == "somebody's"
+
+
+def test_a_folder_that_a_group_may_write_to(store: Embedded) -> None:
+    store.folder.mkdir()
+    store.folder.chmod(0o770)
+    proxy = store.proxy(ready=False)
+    wait_until(lambda: "others may write there" in proxy.errors(), "the warning")
+    assert not store.servers()

@@ -95,7 +95,7 @@ def test_a_primary_that_is_killed(
     start_proxy: StartProxy, cluster: RedisClusterNodes, origin: ScriptedOrigin
 ) -> None:
     origin.on("/kept", Counted())
-    one, two = (using(start_proxy, cluster) for _ in range(2))
+    one, two = (using(start_proxy, cluster, "--redis-timeout", "1s") for _ in range(2))
     body = keep(one, cluster, "/kept")
     key = one.get("/kept").fields["x-cache-key"]
     victim = cluster.holder(slot_of(key.encode()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from .support.stand import StartProxy
 from .support.waiting import wait_until
 
 COUNTERS = ("redis_waits", "redis_spared", "origin_requests")
+SOON = 1.5
+"""Seconds: less than what is left of a lease that is renewed every second."""
 Pair = tuple[ProxyProcess, ProxyProcess]
 
 
@@ -79,8 +82,10 @@ def test_a_herd_over_two_proxies_is_one_fetch(fleet: Fleet) -> None:
     origin.on("/herd", script)
     before = pair[1].stats()
     with led(pair, "/herd", script, 20) as clients:
+        released = time.monotonic()
         script.release()
         replies = [client.response() for client in clients]
+    assert time.monotonic() - released < SOON, "they were not woken, but asked again in the end"
     assert {reply.body for reply in replies} == {b"for all"}
     assert [reply.cache for reply in replies] == ["MISS", *["HIT"] * 20]
     assert ours(replies[1])["detail"] == "fetched-elsewhere"
@@ -232,6 +237,68 @@ def test_a_purge_while_others_wait(fleet: Fleet) -> None:
         script.release()
         assert [client.response().body for client in clients] == [b"old", b"new", b"new"]
     assert pair[0].get("/purged").body == b"new"
+
+
+def test_nobody_waits_for_what_was_purged(fleet: Fleet) -> None:
+    pair, origin = fleet.pair, fleet.origin
+    script = Held(fresh(b"old"))
+    origin.on("/void", script, fresh(b"new"))
+    with pair[0].client() as first:
+        first.send(first.head("GET", "/void", {}))
+        script.wait_asked()
+        pair[0].request("PURGE", "/void")
+        purged = time.monotonic()
+        assert pair[0].get("/void").body == b"new"
+        assert time.monotonic() - purged < SOON
+        script.release()
+        assert first.response().body == b"old"
+    assert pair[1].get("/void").body == b"new"
+
+
+def test_nobody_waits_for_a_body_that_becomes_too_large(
+    start_proxy: StartProxy, redis: RedisServer, origin: ScriptedOrigin
+) -> None:
+    pair = two(start_proxy, redis, "--max-object", "1KB")
+    head = b"HTTP/1.1 200 OK\r\nCache-Control: max-age=600\r\nTransfer-Encoding: chunked\r\n\r\n"
+    script = Held(head + b"800\r\n" + bytes(2048) + b"\r\n", b"0\r\n\r\n")
+    origin.on("/long", script, fresh(b"short"))
+    with led(pair, "/long", script, 2) as clients:
+        released = time.monotonic()
+        script.release(0)
+        assert {client.response().body for client in clients[1:]} == {b"short"}
+        assert pair[0].get("/long").body == b"short"
+        assert time.monotonic() - released < SOON
+        script.release(1)
+        assert clients[0].response().body == bytes(2048)
+
+
+def test_no_lease_for_what_is_never_in_redis(fleet: Fleet) -> None:
+    pair, origin = fleet.pair, fleet.origin
+    script = Held(fresh())
+    target = "/" + "long" * 300
+    origin.on(target, script)
+    with pair[0].client() as client:
+        client.send(client.head("GET", target, {}))
+        script.wait_asked()
+        assert not fleet.redis.do("KEYS", "caching-proxy:lease:*")
+        script.release()
+        assert client.response().status == 200
+
+
+def test_a_lease_that_redis_has_lost_is_had_again(fleet: Fleet) -> None:
+    """As by eviction: nobody else has fetched meanwhile."""
+    pair, origin = fleet.pair, fleet.origin
+    script = Held(fresh(b"kept"))
+    origin.on("/evicted", script)
+    with pair[0].client() as client:
+        client.send(client.head("GET", "/evicted", {}))
+        script.wait_asked()
+        for lease in fleet.redis.do("KEYS", "caching-proxy:lease:*"):
+            fleet.redis.do("DEL", lease)
+        script.release()
+        key = client.response().fields["x-cache-key"]
+    wait_until(lambda: stored(fleet.redis, key), "it in Redis all the same")
+    assert pair[0].get("/evicted").cache == "HIT"
 
 
 def test_who_gives_up_lets_the_next_have_its_turn(fleet: Fleet) -> None:

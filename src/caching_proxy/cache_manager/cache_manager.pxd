@@ -42,6 +42,7 @@ cdef class CacheManager(Holder):
     cdef outdate(self, Entry entry, int64_t now, Stamp stamp)
     cdef Lookup look_up(self, Fiber asker, bytes url, Variant variant, Fields request, bint shared)
     cdef Lease lease(self, Fiber asker, bytes url, Variant variant, bytes sharing)
+    cdef bint may_share(self, Stamp stamp, int64_t length) except -1
     cdef list under_way(self, Fiber asker)
     cdef forget_named(self, bytes url, Variant variant)
     cdef int64_t purge_indexed(self, list tags, bint soft) except -1

@@ -3,10 +3,13 @@
 import asyncio
 from hashlib import sha256
 
+from cpython.bytes cimport PyBytes_GET_SIZE
 from libc.stdint cimport int64_t
 from libc.time cimport time
 
 from caching_proxy.cache_manager.cache_key cimport stored_name, whole_url
+from caching_proxy.cache_manager.codec cimport BODY_MAX
+from caching_proxy.cache_manager.redis_search cimport URL_MAX
 from caching_proxy.http.fields cimport F_CACHE_GROUPS
 
 from caching_proxy.cache_manager.no_vary_search import canonical_query, parse_no_vary_search
@@ -41,6 +44,7 @@ cdef class CacheManager(Holder):
         """Keep what is stored in Redis as well (None: no longer)."""
         self.tier = tier
         self.memory.name_all(tier is not None)
+        self.reap_soon()
         self.bodies.limit = max(self.memory.limit, BODIES_MIN if tier is not None else 0)
 
     def resize(self, settings):
@@ -147,12 +151,16 @@ cdef class CacheManager(Holder):
         None where there is nobody to share it with.
         """
         cdef bytes key = url + b"\0" + variant.text
-        if self.tier is None or b"\0" in url:
+        if self.tier is None or b"\0" in url or PyBytes_GET_SIZE(url) > URL_MAX:
             return None
         name = stored_name(url, variant, None)
         if sharing != key:
             name += b":" + sha256(sharing).hexdigest().encode()
         return self.tier.lease(asker, name)
+
+    cdef bint may_share(self, Stamp stamp, int64_t length) except -1:
+        """Whether a response of this length (-1: unknown) that is current as of `stamp` can be in Redis."""
+        return stamp is not None and stamp.is_known() and length <= BODY_MAX
 
     cdef list under_way(self, Fiber asker):
         """The purges that Redis is being told of (redis_tier.Errand); `asker` is woken as each is done."""

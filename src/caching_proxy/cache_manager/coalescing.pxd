@@ -4,6 +4,7 @@ from libc.stdint cimport int64_t
 
 from caching_proxy.cache_manager.fill cimport Reader
 from caching_proxy.cache_manager.purge_log cimport Stamp
+from caching_proxy.cache_manager.redis_lease cimport Lease
 
 cdef class Flight(Reader):
     # A fetch that will store what it brings.
@@ -11,6 +12,7 @@ cdef class Flight(Reader):
     cdef bytes sharing                # the key by which others join; None where they may not
     cdef tuple tags                   # of what it brings
     cdef Stamp stamp                  # as of when that is current, for Redis
+    cdef Lease lease                  # the turn to fetch it for the whole fleet, or None
     cdef bint opened                  # its head is there and judged
     cdef bint void                    # what it brings is outdated already: not to be stored
 

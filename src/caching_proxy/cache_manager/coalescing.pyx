@@ -113,3 +113,6 @@ cdef class Coalescing:
     cdef discredit(self, Flight flight):
         flight.void = True
         self.close(flight)
+        if flight.lease is not None and flight.lease.held:      # nobody is to wait for it
+            flight.lease.give_back(False)
+            flight.lease = None

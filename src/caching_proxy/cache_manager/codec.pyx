@@ -292,7 +292,7 @@ cdef bint is_consistent(Decoded decoded, Fixed* fixed) noexcept:
         return False
     if entry.status == 205 or entry.status == 304 or (entry.status == 204 and entry.length > 0):
         return False
-    if fixed.tags > TAGS_MAX or not (is_value(entry.etag) and is_value(entry.last_modified)):
+    if fixed.nonce < 0 or fixed.tags > TAGS_MAX or not (is_value(entry.etag) and is_value(entry.last_modified)):
         return False
     if entry.stale_while_revalidate < 0 or entry.stale_if_error < -1:
         return False

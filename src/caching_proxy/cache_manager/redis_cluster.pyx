@@ -17,6 +17,7 @@ from caching_proxy.cache_manager.redis_link import RedisDown
 cdef enum:
     SLOTS = 16384
     HOPS_MAX = 5              # redirections of one command
+    NODES_MAX = 1000          # primaries
 
 cdef double LOOK = 5.0        # seconds between two looks at the layout ...
 cdef double LOOK_SOON = 0.1   # ... and after a sign that it has changed
@@ -127,6 +128,8 @@ cdef class RedisCluster(Redis):
         if told is None or call.hops >= HOPS_MAX or int(told[2]) >= SLOTS or not 0 < int(told[4]) < 65536:
             return False
         kind, slot, host, port = told.groups()
+        if len(self.nodes) >= NODES_MAX:
+            return False
         link = self.node(host or self.address.host, int(port))
         call.hops += 1
         if kind == "MOVED":
@@ -159,7 +162,7 @@ cdef class RedisCluster(Redis):
             self.greeted[link] = link.connections
             self.connections += 1
         elif link.state == "waiting":
-            self.losses += 1
+            self.losses += self.greeted.pop(link, None) is not None     # else it has failed to come back
             self.look_soon()
         self.judge()
 
@@ -224,6 +227,7 @@ cdef class RedisCluster(Redis):
     cdef bint lay_out(self, list ranges) except -1:
         """Whether the layout makes sense; then keys go by it, and nodes without slots are let go."""
         cdef list slots = [None] * SLOTS
+        cdef list layout = []
         cdef dict replicas = {}                         # primary -> where its replicas are
         cdef RedisLink link
         try:
@@ -231,14 +235,16 @@ cdef class RedisCluster(Redis):
                 places = [self.place(node) for node in nodes]
                 if not 0 <= first <= last < SLOTS or not places:
                     return False
-                host, port = places[0]
-                link = self.node(host, port)
-                slots[first:last + 1] = [link] * (last + 1 - first)
-                replicas[link] = places[1:]
+                layout.append((first, last, places))
         except (TypeError, ValueError, AttributeError):
             return False
-        if not ranges:
+        if not layout or len({places[0] for _, _, places in layout}) > NODES_MAX:
             return False
+        for first, last, places in layout:
+            host, port = places[0]
+            link = self.node(host, port)
+            slots[first:last + 1] = [link] * (last + 1 - first)
+            replicas[link] = places[1:]
         self.slots = slots
         used = set(slots)
         for place, link in list(self.nodes.items()):
@@ -253,7 +259,7 @@ cdef class RedisCluster(Redis):
     cdef tuple place(self, list node):
         """Where a node of the layout is. ValueError, TypeError or AttributeError where it makes no sense."""
         host, port, *_ = node
-        if not 0 < port < 65536:
+        if not isinstance(port, int) or not 0 < port < 65536:
             raise ValueError
         return (host or b"").decode() or self.address.host, port
 

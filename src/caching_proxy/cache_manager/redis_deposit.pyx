@@ -54,9 +54,10 @@ cdef class Deposit(Fiber):
             await self.changed()
         if self.entry.tags is not None and not await self.learn_tags():
             return
-        if kept is not None and kept.reply == 0:        # a rival's is the one to be had
+        if kept is not None and self.lease.is_lost(kept):       # a rival's is the one to be had
             state.holder.drop_named(self.deposits.name_of(self.entry))
-        if kept is not None and kept.reply != 1:
+            return
+        if kept is not None and kept.error is not None:
             return
         call = self.deposits.write(self.entry, self.stamp, packed)
         if call is not None and self.lease is not None:

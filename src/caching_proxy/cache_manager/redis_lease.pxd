@@ -23,19 +23,21 @@ cdef class Lease(Fiber):
     cdef bint unshared                # ... and what was fetched is for one alone
     cdef bint rung                    # it is to be asked again
     cdef bint stirred                 # the response came meanwhile, or went
+    cdef bint lapsed                  # it was not ours for a while
     cdef int storing                  # how much of what was fetched is on its way into Redis
     cdef bint unwanted                # nobody fetches any more
 
     cdef bint is_to_look_again(self) except -1
     cdef give_back(self, bint unshared)
     cdef Call keep(self, Fiber asker)
+    cdef bint is_lost(self, Call kept) except -1
     cdef end_storing(self)
 
 cdef class Leases:
     cdef RedisState state
     cdef bytes process                # the name of this one
-    cdef dict waiting                 # name of the response -> set of Leases
-    cdef set pausing                  # ... of them those that wait for the end of another's
+    cdef dict of_name                 # name of the response -> set of Leases, waited for or held
+    cdef set pausing                  # those that wait for the end of another's
     cdef set held
     cdef object doubtful                # those that are not ours any more, or never were, where Redis may think so
     cdef object watch                 # TimerHandle: the next look at Redis; None: nobody waits
@@ -46,7 +48,10 @@ cdef class Leases:
     cdef Lease take(self, Fiber asker, bytes name)
     cdef begun(self, Lease lease)
     cdef ended(self, Lease lease)
+    cdef forget(self, Lease lease)
     cdef keep(self)
+    cdef give_all_back(self)
+    cdef doubt_all(self)
     cdef hear(self, bytes rest)
     cdef stir(self, bytes name)
     cdef watch_over(self, Lease lease)

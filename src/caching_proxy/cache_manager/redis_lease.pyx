@@ -32,16 +32,19 @@ cdef bytes UNSHARED = b"unshared:"    # ... and what was fetched is for one alon
 cdef bytes TAKE = b"""
 if redis.call('HEXISTS', KEYS[1], 'token') == 1 then
   redis.call('HSET', KEYS[1], 'awaited', 1)
-  return redis.call('PTTL', KEYS[1])
+  return math.max(1, redis.call('PTTL', KEYS[1]))
 end
 redis.call('HSET', KEYS[1], 'token', ARGV[1])
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 return 0
 """
-# Have it for longer; 0: it is another's. ARGV: token, LEASE.
+# Have it for longer: 1. 2: it was nobody's any more, and is ours again; 0: it is another's. ARGV: token, LEASE.
 cdef bytes KEEP = b"""
-if redis.call('HGET', KEYS[1], 'token') ~= ARGV[1] then return 0 end
-return redis.call('PEXPIRE', KEYS[1], ARGV[2])
+local token = redis.call('HGET', KEYS[1], 'token')
+if token and token ~= ARGV[1] then return 0 end
+redis.call('HSET', KEYS[1], 'token', ARGV[1])
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return token and 1 or 2
 """
 # Give it back; 1: somebody waits. ARGV: token.
 cdef bytes GIVE_BACK = b"""
@@ -127,8 +130,17 @@ cdef class Lease(Fiber):
             self.leases.ended(self)
 
     cdef Call keep(self, Fiber asker):
-        """Have it for a while longer; where the reply is 0, it is another's by now."""
+        """Have it for a while longer; `is_kept` tells of the reply."""
         return self.state.ask_for(asker, (b"EVAL", KEEP, 1, self.key, self.token, LEASE))
+
+    def noticed(self, Call kept):
+        """It was nobody's for a while: Redis has evicted it, or a rival has had it."""
+        self.lapsed |= kept.reply == 2
+
+    cdef bint is_lost(self, Call kept) except -1:
+        """Whether a rival has it, or has had it and stored something."""
+        self.noticed(kept)
+        return kept.reply == 0 or (self.lapsed and self.stirred)
 
     cdef end_storing(self):
         """One response that was fetched under it stands in Redis, or will never."""
@@ -143,7 +155,7 @@ cdef class Leases:
     def __cinit__(self, RedisState state, bytes process):
         self.state = state
         self.process = process
-        self.waiting = {}
+        self.of_name = {}
         self.pausing = set()
         self.held = set()
         self.doubtful = deque(maxlen=DOUBTFUL_MAX)
@@ -151,32 +163,42 @@ cdef class Leases:
     cdef Lease take(self, Fiber asker, bytes name):
         """The turn for what is fetched under this name; `asker` is woken when the wait for it is over.
 
-        `name` is that of the stored response, with more behind it where Vary is known to select.
+        `name` is that of the stored response, with more behind it where Vary is known to select. None where this
+        process has the lease: it knows by itself who shares what with whom.
         """
         cdef Lease lease
+        cdef set rivals = self.of_name.setdefault(name[:NAME_SIZE], set())
+        for lease in rivals:
+            if lease.name == name and lease.held:
+                return None
         self.count += 1
         lease = Lease(self, asker, name, b"%b:%d" % (self.process, self.count))
-        self.waiting.setdefault(name[:NAME_SIZE], set()).add(lease)
+        rivals.add(lease)
         lease.start(lease.run())
         return lease
 
     cdef begun(self, Lease lease):
         """The wait is over."""
-        cdef bytes name = lease.name[:NAME_SIZE]
-        cdef set waiting = self.waiting[name]
-        waiting.discard(lease)
-        if not waiting:
-            del self.waiting[name]
         if lease.held:
             self.held.add(lease)
             if lease.unwanted:
                 lease.give_back(False)
-        elif lease.unheard:
+            return
+        self.forget(lease)
+        if lease.unheard:
             self.doubtful.append(lease)
+
+    cdef forget(self, Lease lease):
+        cdef set rivals = self.of_name.get(lease.name[:NAME_SIZE])
+        if rivals is not None:
+            rivals.discard(lease)
+            if not rivals:
+                del self.of_name[lease.name[:NAME_SIZE]]
 
     cdef ended(self, Lease lease):
         """Give it back to Redis."""
         self.held.discard(lease)
+        self.forget(lease)
         words = (b"EVAL", GIVE_BACK, 1, lease.key, lease.token)
         self.state.link.call(words, functools.partial(self.tell, lease))
 
@@ -192,7 +214,19 @@ cdef class Leases:
         """Say that the holders live."""
         cdef Lease lease
         for lease in self.held:
-            lease.keep(None)
+            self.state.link.call((b"EVAL", KEEP, 1, lease.key, lease.token, LEASE), lease.noticed)
+
+    cdef give_all_back(self):
+        """This process leaves this Redis."""
+        cdef Lease lease
+        for lease in list(self.held):
+            self.ended(lease)
+
+    cdef doubt_all(self):
+        """News may have been missed: somebody may have stored what is being fetched here."""
+        cdef Lease lease
+        for lease in self.held:
+            lease.stirred = True
 
     # -- whether Redis lives
 
@@ -209,7 +243,7 @@ cdef class Leases:
         self.watch = self.state.link.loop.call_later(half, self.look) if self.pausing else None
         if self.pausing:
             for node in self.state.link.nodes_now():
-                node.call_for(None, (b"PING",), half)
+                node.call_for(None, (b"PING",), self.state.link.timeout)
 
     cdef link_changed(self):
         """Whoever waits is to ask again; and what Redis may have taken for ours is given back once it answers."""
@@ -230,8 +264,8 @@ cdef class Leases:
         cdef bytes name = rest[PyBytes_GET_SIZE(RETURNED):]
         if not rest.startswith((RETURNED, UNSHARED)):
             return
-        for lease in list(self.waiting.get(name[:NAME_SIZE], ())):
-            if lease.name == name:
+        for lease in list(self.of_name.get(name[:NAME_SIZE], ())):
+            if lease.name == name and not lease.over:
                 lease.returned |= rest.startswith(RETURNED)
                 lease.unshared |= rest.startswith(UNSHARED)
                 lease.wake()
@@ -239,5 +273,5 @@ cdef class Leases:
     cdef stir(self, bytes name):
         """The response of this name has come, or gone."""
         cdef Lease lease
-        for lease in self.waiting.get(name, ()):
+        for lease in self.of_name.get(name, ()):
             lease.stirred = True

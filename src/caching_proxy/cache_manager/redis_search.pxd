@@ -10,6 +10,9 @@ from caching_proxy.cache_manager.redis_state cimport RedisState
 from caching_proxy.fiber cimport Fiber
 from caching_proxy.http.fields cimport Fields
 
+cdef enum:
+    URL_MAX = 1024            # octets of a URL whose responses are looked for
+
 cdef class Searches
 
 cdef class Lookup(Fiber):

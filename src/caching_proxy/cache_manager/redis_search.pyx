@@ -16,7 +16,6 @@ from caching_proxy.cache_manager.rfc9111.vary import selecting_values
 from caching_proxy.cache_manager.standing import Standing
 
 cdef enum:
-    URL_MAX = 1024            # octets of a URL whose responses are looked for
     ATTEMPTS = 3              # at reading while there is news of it
 
 cdef object STALE = Standing.STALE

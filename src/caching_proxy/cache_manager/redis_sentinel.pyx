@@ -148,7 +148,7 @@ cdef class RedisSentinel(Redis):
         self.sentinels.remove(sentinel)
         self.sentinels.append(sentinel)
         self.useless[sentinel] = why
-        if self.state != "ready" and len(self.useless) == len(self.sentinels):
+        if self.state not in ("ready", "suspended") and len(self.useless) == len(self.sentinels):
             self.set_state("waiting", f"no sentinel helps ({why})")
 
     # -- the primary

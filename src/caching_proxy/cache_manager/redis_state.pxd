@@ -10,6 +10,8 @@ from caching_proxy.fiber cimport Fiber
 
 cdef enum:
     FETCH_TIME = 120000       # milliseconds that a generation outlasts the fetch that needs it
+    IN_TAG_LOG = 1            # where this process may be behind
+    IN_PREFIX_LOG = 2
     TAG_TIME = 604800000      # ... that one of a tag lasts when nothing is stored with it any more
 
 cdef class Holder:
@@ -32,7 +34,7 @@ cdef class RedisState:
     cdef readonly Redis link
     cdef readonly bytes prefix
     cdef readonly bint live           # what happens in Redis is heard of here
-    cdef bint behind                  # a log could not be read when there was something new in it
+    cdef int behind                   # the logs that could not be read when there was something new in them
     cdef int64_t connection           # the link's count when it was last live
     cdef readonly list pending        # purges that Redis has not confirmed
     cdef PurgeLog log                 # of purges by prefix
@@ -52,7 +54,7 @@ cdef class RedisState:
     cdef Call ask_number(self, Fiber asker, bytes index, int64_t lasts, double seconds)
     cdef announce(self, bytes rest)
     cdef list ask_tags(self, Fiber asker, tuple tags, int64_t lasts, double seconds)
-    cdef bint has_read(self, Call call) except -1
+    cdef bint has_read(self, Call call, int log) except -1
     cdef int64_t number_of(self, bytes index) except -1
     cdef bint is_doubted(self, Entry entry) except -1
     cdef bint are_known(self, tuple tags) except -1

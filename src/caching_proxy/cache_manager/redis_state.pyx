@@ -173,7 +173,7 @@ cdef class RedisState:
     def take_tag_log(self, Call call):
         """Heed the purges by tag that are new: what is being fetched may turn out to have the tag; whether it could."""
         cdef Purge purge
-        if not self.has_read(call):
+        if not self.has_read(call, IN_TAG_LOG):
             return False
         fresh = self.tag_log.take(call.reply)
         if fresh is None:
@@ -183,11 +183,12 @@ cdef class RedisState:
                 self.holder.drop_tag(purge.tag, purge.soft)
         return True
 
-    cdef bint has_read(self, Call call) except -1:
-        """Whether a log has been read; where it has not, this proxy is behind until both are."""
+    cdef bint has_read(self, Call call, int log) except -1:
+        """Whether a log has been read; where it has not, this proxy is behind in it until it is."""
         if call.error is None and isinstance(call.reply, list):
+            self.behind &= ~log
             return True
-        self.behind = True
+        self.behind |= log
         return False
 
     # -- generations

@@ -27,6 +27,7 @@ cdef class RedisTier(RedisState):
     cdef set errands                  # those under way
     cdef object beat                  # TimerHandle
     cdef bint recovering              # an errand finds back
+    cdef readonly bint was_live       # Redis has been in use
     cdef bint told                    # it was said that Redis is away
 
     cdef set_out(self)

@@ -21,7 +21,7 @@ import hiredis
 from cpython.bytes cimport PyBytes_GET_SIZE
 from libc.stdint cimport int64_t
 
-from caching_proxy.cache_manager.redis_state cimport FETCH_TIME, TAG_TIME, is_full, new_number
+from caching_proxy.cache_manager.redis_state cimport FETCH_TIME, IN_PREFIX_LOG, TAG_TIME, is_full, new_number
 
 from caching_proxy.cache_manager.purge_log import PREFIX_LOG, TAG_LOG, log_command, purge_line
 
@@ -174,6 +174,7 @@ cdef class RedisTier(RedisState):
     def close(self):
         """Let go of Redis."""
         self.beat.cancel()
+        self.leases.give_all_back()
         self.live = False
         self.told = True
         self.link.close()
@@ -212,8 +213,8 @@ cdef class RedisTier(RedisState):
             self.enrol()
             self.announce(JOINED)
         self.connection = connection
-        self.live = True
-        self.behind = False
+        self.live = self.was_live = True
+        self.behind = 0
         self.told = False
 
     cdef tell(self, str why):
@@ -258,14 +259,13 @@ cdef class RedisTier(RedisState):
             self.told_figures[name] -= more
 
     cdef read_log(self):
-        self.behind = False                             # unless one of the two fails
         self.link.call((b"LRANGE", self.prefix + TAG_LOG, 0, -1), self.take_tag_log)
         self.link.call((b"LRANGE", self.prefix + PREFIX_LOG, 0, -1), self.take_log)
 
     def take_log(self, Call call):
         """Do what the log of purges by prefix says that is new; whether it could be read."""
         cdef Purge purge
-        if not self.has_read(call):
+        if not self.has_read(call, IN_PREFIX_LOG):
             return False
         fresh = self.log.take(call.reply)
         if fresh is None:
@@ -285,6 +285,7 @@ cdef class RedisTier(RedisState):
         """Nothing that is known here can be trusted any more."""
         self.known.clear()
         self.searches.outdate_all()
+        self.leases.doubt_all()
         self.holder.drop_all()
 
     # -- what Redis tells

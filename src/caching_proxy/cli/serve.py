@@ -212,9 +212,13 @@ class _Proxy:
         moved = any(getattr(old, name) != getattr(new, name) for name in admin)
         if moved:
             control = await self._new_control(new)
+        store = _embedded(new)
+        if store is not None:  # first: the fleet looks for it
+            await self._store.take_over(store)
         try:
             await self._fleet.take_over(configuration)
         except BaseException:
+            await self._store.take_over(_embedded(old))
             if moved and control is not None:
                 await control.stop()
             raise
@@ -224,7 +228,7 @@ class _Proxy:
         self._control = control
         if control is not None:
             control.token = new.admin_token
-        await self._store.take_over(_embedded(new))
+        await self._store.take_over(store)
         logging.getLogger().setLevel(new.log_level.upper())
 
     def _stop_soon(self, control: ControlApi | None) -> None:

@@ -29,6 +29,7 @@ LOOK_MAX = 60.0  # ... up to this
 READY_TIME = 3.0  # seconds that are waited for the server at the start
 _SOON = 0.02  # seconds between two looks at what is about to happen
 _LOCK = "store.lock"
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 _PACKAGES = Path(__file__).parents[2]
 # Isolated: nothing of the working directory, the environment or site-packages is imported.
 _KEEP = (
@@ -110,6 +111,9 @@ class EmbeddedStore:
         except OSError as error:
             self._tell(error)
             return False
+        except privileges.PrivilegesError as error:
+            self._tell(OSError(errno.EPERM, str(error)))
+            return False
         self._told = ""
         return not failed
 
@@ -172,7 +176,7 @@ def _held(place: Place) -> int | None:
         made = True
     except FileExistsError:
         made = False
-    descriptor = os.open(place.folder, os.O_RDONLY | os.O_DIRECTORY)
+    descriptor = os.open(place.folder, _FOLDER)
     try:
         if made and place.user is not None:
             privileges.own(descriptor, place.user)
@@ -191,8 +195,8 @@ def _check(descriptor: int, place: Place) -> None:
     found = os.fstat(descriptor)
     if found.st_uid != privileges.user_id(place.user):
         raise PermissionError(errno.EPERM, "it belongs to another user", str(place.folder))
-    if found.st_mode & stat.S_IWOTH:
-        raise PermissionError(errno.EPERM, "everybody may write there", str(place.folder))
+    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise PermissionError(errno.EPERM, "others may write there", str(place.folder))
 
 
 @contextlib.contextmanager
@@ -201,13 +205,31 @@ def _lock_file(place: Place) -> Iterator[int]:
 
     Raises OSError.
     """
-    descriptor = os.open(place.folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    folder = os.open(place.folder, _FOLDER)
     try:
-        if place.user is not None:
-            privileges.own(descriptor, place.user)
+        _check(folder, place)
+        descriptor = _open_lock(folder, place)
+    finally:
+        os.close(folder)
+    try:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def _open_lock(folder: int, place: Place) -> int:
+    """Only what was made here and now is given away: what stands there is its user's doing.
+
+    Raises OSError.
+    """
+    flags = os.O_RDWR | os.O_NOFOLLOW
+    try:
+        descriptor = os.open(_LOCK, flags | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=folder)
+    except FileExistsError:
+        return os.open(_LOCK, flags, dir_fd=folder)
+    if place.user is not None:
+        privileges.own(descriptor, place.user)
+    return descriptor
 
 
 async def _ping(path: Path) -> bool:

@@ -5,7 +5,6 @@ from libc.stdint cimport int64_t
 from caching_proxy.cache_manager.cache_key cimport Variant
 from caching_proxy.cache_manager.entry cimport Entry
 from caching_proxy.cache_manager.fill cimport Fill, Reader
-from caching_proxy.cache_manager.redis_lease cimport Lease
 from caching_proxy.http.fields cimport Fields
 from caching_proxy.http.head cimport RequestHead, ResponseHead
 from caching_proxy.proxy_server.route cimport Route
@@ -27,7 +26,6 @@ cdef class Fetch(Receiver):
     cdef bint stays                   # it goes on even so
     # the fleet
     cdef bint leased                  # another process may fetch the same: see turn.pyx
-    cdef Lease lease                  # the turn to fetch it, or None
     cdef bint unshared                # that one has said that it is for one alone
     cdef Entry found                  # what another process has brought instead
     # storing

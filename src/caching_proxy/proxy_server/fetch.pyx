@@ -25,7 +25,7 @@ from caching_proxy.proxy_server.turn import comes_from_elsewhere
 from caching_proxy.cache_manager.parts import combine, whole
 from caching_proxy.cache_manager.rfc9111.directives import NO_DIRECTIVES
 from caching_proxy.cache_manager.rfc9111.freshness import response_date
-from caching_proxy.cache_manager.rfc9111.reuse import Reuse, judge_reuse
+from caching_proxy.cache_manager.rfc9111.reuse import UNASKED, judge_reuse
 from caching_proxy.cache_manager.rfc9111.storable import OF_THE_REQUEST, Storable
 from caching_proxy.cache_manager.rfc9111.terms import NotStorable
 from caching_proxy.cache_manager.rfc9111.validation import (
@@ -43,8 +43,6 @@ cdef frozenset IDEMPOTENT = frozenset(
 cdef frozenset ERRORS = frozenset((500, 502, 503, 504))     # RFC 5861 4
 # The client's own conditions on what is stored: answered here, against the whole that comes.
 cdef uint64_t CONDITIONS = bit(F_IF_NONE_MATCH) | bit(F_IF_MODIFIED_SINCE)
-# Verdicts on what may be used without asking the origin first.
-cdef frozenset UNASKED = frozenset((Reuse.FRESH, Reuse.STALE_WHILE_REVALIDATE))
 cdef frozenset GONE = frozenset((404, 410))
 cdef Fields NO_FIELDS = Fields.of([])
 
@@ -96,6 +94,8 @@ cdef class Fetch(Receiver):
                 self.fill.wake()
                 await self.changed()
                 self.progress()
+                if self.lease is not None and not self.fill.keep:
+                    self.judge_sharing()                # it has become too large to be stored
             self.finish()
         except (OriginFailed, RequestRefused) as failure:
             self.error = failure
@@ -349,7 +349,7 @@ cdef class Fetch(Receiver):
         """Tell those who wait, and those to come, whether they may share it."""
         cdef bint known = self.sharing is not None
         self.shareable = self.answers_others(self.received_at)
-        if not self.shareable:
+        if not self.shareable or not self.service.cache.may_share(self.stamp, self.head.content_length):
             give_turn_back(self, True)
         if known and self.shareable:
             self.service.cache.coalescing.forget_pass(self.sharing)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import socket
 import sys
@@ -31,6 +32,8 @@ from caching_proxy.proxy_server.upstream import Pool
 from caching_proxy.settings import Origin as OriginSettings
 from caching_proxy.settings import Settings
 
+logger = logging.getLogger("caching_proxy")
+
 SWEEP_INTERVAL = 0.25  # seconds between two looks at all deadlines
 SPARE_DESCRIPTORS = 64  # for listeners, logs, the control API
 FEW_DESCRIPTORS = 1024  # assumed where the system does not tell
@@ -41,7 +44,6 @@ _KEEP_FILE: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3
 _REDIS_SETTINGS = (
     *("redis_url", "redis_ca", "redis_host", "redis_port", "use_cluster", "redis_prefix"),
     *("redis_replica_reads", "redis_timeout", "stale_if_error", "redis_compress"),
-    *("data_dir", "user"),
 )
 
 
@@ -133,7 +135,8 @@ class ProxyServer:
         assert self._service is not None
         address = _redis_address(settings)
         named = [getattr(settings, name) for name in _REDIS_SETTINGS]
-        wanted = (settings.store == "embedded", *named)
+        folder = (settings.data_dir, settings.user) if settings.store == "embedded" else None
+        wanted = (folder, *named)
         shared = None if address is None else wanted
         if shared != self._shared:
             self._shared = shared
@@ -204,6 +207,12 @@ class ProxyServer:
         http1.end(self._service)
         if self._service.cache.tier is not None:
             self._service.share(None, None)
+            if self._service.unheard:
+                logger.warning(
+                    "Redis has not heard of %d purges: what they purged may come back; purge it"
+                    " again, or run clear-cache, when Redis is back",
+                    len(self._service.unheard),
+                )
         if self._log is not None:
             self._log.close()
 

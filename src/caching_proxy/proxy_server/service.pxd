@@ -54,6 +54,7 @@ cdef class Service:
     cdef int64_t stale                # answers with a stale response
     cdef int64_t purged               # stored responses
     cdef int64_t origin_requests
+    cdef readonly list unheard        # purges that Redis has not heard of, while none is used
     cdef int64_t spared               # ... that another process made for us
     cdef int64_t origin_failures
     cdef int64_t origin_connections_opened    # by pools that are gone

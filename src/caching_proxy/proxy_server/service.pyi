@@ -16,6 +16,7 @@ class Service:
     router: Router
     pools: set[Pool]
     relay: Any
+    unheard: list[Any]
     def __init__(self, settings: Settings) -> None: ...
     def make_route(self, settings: RouteSettings, origin: Origin, pool: Pool) -> Route: ...
     def take_over(

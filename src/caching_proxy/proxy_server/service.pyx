@@ -26,6 +26,7 @@ cdef class Service:
         self.clients = set()
         self.per_client = {}
         self.pools = set()
+        self.unheard = []
         self.wire = Wire()
         self.hit_wire = Wire()
 
@@ -58,17 +59,17 @@ cdef class Service:
     def share(self, address, settings):
         """Keep what is stored in the Redis at `address` (RedisAddress) as well; None: in memory alone."""
         cdef RedisTier tier = None
-        cdef list pending = []
         if self.cache.tier is not None:
             self.cache.tier.close()
-            pending = self.cache.tier.pending
+            self.unheard = self.cache.tier.pending
         if address is not None:
             connect = connector(address, settings.use_cluster, settings.redis_replica_reads)
             tier = RedisTier(self.cache, connect, address, settings.redis_timeout, settings.redis_prefix,
                              settings.stale_if_error, self.figures, settings.redis_compress == "zstd")
         self.cache.share(tier)
         if tier is not None:
-            tier.pending.extend(pending)                # what the last one could not tell Redis
+            tier.pending.extend(self.unheard)           # what the last one could not tell Redis
+            self.unheard = []
             tier.open()
 
     def set_limits(self, settings, int max_connections):
@@ -195,7 +196,7 @@ cdef class Service:
     def reach(self):
         """Whom purges reach, as a Receipt has it."""
         cdef RedisTier tier = self.cache.tier
-        if tier is None:
+        if tier is None or not tier.was_live:
             return {}
         return {"pending": len(tier.pending)} if tier.pending else {"processes": tier.processes}
 

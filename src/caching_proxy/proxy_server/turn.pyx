@@ -6,31 +6,30 @@ is not for them.
 
 from libc.time cimport time
 
+from caching_proxy.cache_manager.redis_lease cimport Lease
 from caching_proxy.cache_manager.redis_search cimport Lookup
 from caching_proxy.proxy_server.fetch cimport Fetch
 from caching_proxy.proxy_server.lookup cimport judged
 
 from caching_proxy.cache_manager.rfc9111.directives import NO_DIRECTIVES
-from caching_proxy.cache_manager.rfc9111.reuse import Reuse
-
-# Verdicts on what may be used without asking the origin first.
-cdef frozenset UNASKED = frozenset((Reuse.FRESH, Reuse.STALE_WHILE_REVALIDATE))
+from caching_proxy.cache_manager.rfc9111.reuse import UNASKED
 
 
 async def comes_from_elsewhere(Fetch fetch):
     """Wait for the turn to fetch; whether another process has made that needless (`found`)."""
-    fetch.lease = fetch.service.cache.lease(fetch, fetch.url, fetch.variant, fetch.sharing)
-    if fetch.lease is None:
+    cdef Lease lease = fetch.service.cache.lease(fetch, fetch.url, fetch.variant, fetch.sharing)
+    fetch.lease = lease
+    if lease is None:
         return False
-    while not fetch.lease.over:
+    while not lease.over:
         await fetch.changed()
         if fetch.error is not None:
             raise fetch.error
-    if fetch.lease.unshared:
+    if lease.unshared:
         let_go(fetch)
-    elif fetch.lease.is_to_look_again():
+    elif lease.is_to_look_again():
         await look_again(fetch)
-    if not fetch.lease.held:
+    if not lease.held:
         fetch.lease = None
     if fetch.found is None:
         fetch.date()

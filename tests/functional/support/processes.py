@@ -27,7 +27,11 @@ def alive(pid: int) -> bool:
 def connections(pid: int, port: int) -> int:
     """How many connections to this local port of 127.0.0.1 the process has open."""
     inodes = set()
-    for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]:
+    try:
+        table = Path(f"/proc/{pid}/net/tcp").read_text()
+    except OSError:  # it has ended
+        return 0
+    for line in table.splitlines()[1:]:
         fields = line.split()
         local, state, inode = fields[1], fields[3], fields[9]
         if local.endswith(f":{port:04X}") and state != "0A":  # listening

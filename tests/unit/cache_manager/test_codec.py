@@ -334,6 +334,13 @@ def test_whatever_is_read_can_be_sent(entry: Entry, data: st.DataObject) -> None
     assert decoded.chunks or decoded.compressed or again == bytes(octets)
 
 
+def test_a_nonce_that_no_chunk_can_begin_with() -> None:
+    octets = encode(make_entry(bytes(1000)), STAMP, None, None, 2, 5)
+    assert octets is not None and decode(octets, URL, VARIANT, KEY) is not None
+    changed = octets.replace(struct.pack("=q", 5), struct.pack("=q", -5), 1)
+    assert decode(changed, URL, VARIANT, KEY) is None
+
+
 @given(st.binary(max_size=300))
 def test_any_octets(octets: bytes) -> None:
     assert decode(octets, URL, VARIANT, KEY) is None

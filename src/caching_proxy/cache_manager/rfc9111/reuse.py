@@ -29,6 +29,10 @@ class Reuse(Verdict):
     """Answer with 504 (Gateway Timeout): only-if-cached, and nothing stored can be used."""
 
 
+UNASKED = frozenset((Reuse.FRESH, Reuse.STALE_WHILE_REVALIDATE))
+"""Verdicts on what may be used without asking the origin first."""
+
+
 def judge_reuse(
     wanted: Directives,
     lifetime: int,
