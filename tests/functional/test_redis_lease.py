@@ -213,6 +213,21 @@ def test_who_has_lost_its_turn_stores_nothing(fleet: Fleet) -> None:
     assert len(origin.seen("/lost")) == 2
 
 
+def test_who_ends_gives_its_turn_back(
+    start_proxy: StartProxy, redis: RedisServer, origin: ScriptedOrigin
+) -> None:
+    pair = two(start_proxy, redis, "--grace", "0")
+    script = Held(fresh(b"never"))
+    origin.on("/ends", script, fresh(b"the next"))
+    with led(pair, "/ends", script, 2) as clients:
+        ended = time.monotonic()
+        pair[0].terminate()
+        assert {client.response().body for client in clients[1:]} == {b"the next"}
+        assert time.monotonic() - ended < SOON
+    assert pair[0].wait() == 0
+    script.release()
+
+
 def test_who_is_taken_for_dead_is_replaced(fleet: Fleet) -> None:
     pair, origin = fleet.pair, fleet.origin
     script = Held(fresh(b"old"))

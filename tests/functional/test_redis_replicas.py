@@ -42,10 +42,10 @@ def using(start: StartProxy, cluster: RedisClusterNodes, *options: str) -> Proxy
     url = f"redis://:{SECRET}@127.0.0.1:{cluster.nodes[0].port}"
     before = [clients(node) for node in cluster.nodes]
     proxy = start("--redis-url", url, "--use-cluster", READS, *options)
-    wait_until(lambda: connected(proxy), "the proxy to use Redis")
     wait_until(
         lambda: all(map(int.__lt__, before, map(clients, cluster.nodes))), "all links to be there"
     )
+    wait_until(lambda: connected(proxy), "the proxy to use Redis")
     return proxy
 
 

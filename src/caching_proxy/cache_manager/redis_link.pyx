@@ -383,11 +383,7 @@ cdef class RedisLink(Redis):
             (<Call>call).end(None, down)
 
     def close(self):
-        """Close it for good, once what was asked so far has left."""
-        if self.stream is not None and self.state in ("ready", "suspended"):
-            self.flush()
-            self.stream.transport.close()
-            self.stream = None
+        """Close it for good."""
         self.drop("it is closed")
         if self.due is not None:
             self.due.cancel()

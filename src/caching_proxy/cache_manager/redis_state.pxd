@@ -44,6 +44,7 @@ cdef class RedisState:
     cdef str refused                  # what Redis last said to what it did not store
 
     cdef double now(self) except? -1
+    cpdef bint is_up(self) except -1
     cdef bint is_usable(self) except -1
     cdef Stamp stamp(self, bytes url)
     cdef object standing(self, Decoded decoded)

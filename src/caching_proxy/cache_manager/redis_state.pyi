@@ -6,3 +6,4 @@ class RedisState:
     link: Redis
     prefix: bytes
     live: bool
+    def is_up(self) -> bool: ...

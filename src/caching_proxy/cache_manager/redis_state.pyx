@@ -92,10 +92,13 @@ cdef class RedisState:
     cdef double now(self) except? -1:
         return self.link.loop.time()
 
+    cpdef bint is_up(self) except -1:
+        """Whether all is known that is to be known of every connection to it."""
+        return self.live and self.connection == self.link.connections
+
     cdef bint is_usable(self) except -1:
         """Whether what is found there may be used: not while a purge has not been heard of, here or there."""
-        return (self.live and self.link.state == "ready" and not self.pending and not self.behind
-                and self.connection == self.link.connections)
+        return self.is_up() and self.link.state == "ready" and not self.pending and not self.behind
 
     cdef Stamp stamp(self, bytes url):
         """As of when a response is current that is asked for now."""

@@ -11,6 +11,7 @@ Searches are in redis_search, what is stored in redis_deposit, who fetches for a
 being there, what Redis tells, and purging.
 """
 
+import asyncio
 import functools
 import logging
 import re
@@ -174,7 +175,6 @@ cdef class RedisTier(RedisState):
     def close(self):
         """Let go of Redis."""
         self.beat.cancel()
-        self.leases.give_all_back()
         self.live = False
         self.told = True
         self.link.close()
@@ -321,6 +321,12 @@ cdef class RedisTier(RedisState):
             self.leases.hear(rest)
 
     # -- fetching for all
+
+    async def give_turns_back(self):
+        """Let other processes fetch what this one will not; wait until Redis knows, at most the deadline of a call."""
+        self.leases.give_all_back()
+        pings = [node.ask(b"PING") for node in self.link.nodes_now()]
+        await asyncio.gather(*pings, return_exceptions=True)
 
     cdef Lease lease(self, Fiber asker, bytes name):
         """The turn of this process to fetch (as Leases.take); None where nobody shares this Redis, or it is away."""

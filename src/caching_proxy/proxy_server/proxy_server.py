@@ -197,6 +197,8 @@ class ProxyServer:
             return
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(http1.drain(self._service).wait(), grace)
+        if self._service.cache.tier is not None:
+            await self._service.cache.tier.give_turns_back()
         self._close()
         await asyncio.sleep(0)
 

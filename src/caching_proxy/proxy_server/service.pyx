@@ -172,7 +172,7 @@ cdef class Service:
             "revalidated": self.revalidated,
             "stale": self.stale,
             "purged": self.purged,
-            "redis_connected": int(tier is not None and tier.live),
+            "redis_connected": int(tier is not None and tier.is_up()),
             "redis_processes": 0 if tier is None else tier.processes,
             "redis_hits": 0 if tier is None else tier.searches.hits,
             "redis_misses": 0 if tier is None else tier.searches.misses,
