@@ -37,20 +37,19 @@ def measure(rounds: int, seconds: int) -> dict[str, list[float]]:
         found.setdefault(f"{name}: hits a second", []).append(figures[1])
 
     with Laboratory(lane) as laboratory:
-        redis = laboratory.redis()
-        at = f" --redis-host 127.0.0.1 --redis-port {redis.port}"
-        tier = laboratory.ours(f"{COMMAND}{at} --memory 0")
-        both = laboratory.ours(f"{COMMAND}{at} --memory 1GB")
+        redis, killed = laboratory.redis(), laboratory.redis()
+        at = f"{COMMAND} --redis-host 127.0.0.1 --redis-port"
+        tier = laboratory.ours(f"{at} {redis.port} --memory 0")
+        both = laboratory.ours(f"{at} {redis.port} --memory 1GB")
+        bereft = laboratory.ours(f"{at} {killed.port} --memory 1GB")
         time.sleep(1)  # until they use Redis
-        for server in (tier, both):
+        for server in (tier, both, bereft):
             verify.entity_tag(lane, server)
+        killed.process.end(patience=0)
         for _ in range(rounds):
             note("from Redis", cost(lane, tier, seconds))
             note("from memory, with Redis", cost(lane, both, seconds))
-        redis.process.end(patience=0)
-        time.sleep(0.5)
-        for _ in range(rounds):
-            note("from memory, Redis killed", cost(lane, both, seconds))
+            note("from memory, Redis killed", cost(lane, bereft, seconds))
     return found
 
 

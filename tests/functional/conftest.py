@@ -12,7 +12,7 @@ import pytest
 from .support.clock import Clock
 from .support.nginx import Nginx
 from .support.proxy import ProxyProcess
-from .support.redis_server import RedisServer
+from .support.redis_server import RedisClusterNodes, RedisServer
 from .support.scripted_origin import ScriptedOrigin
 from .support.site import Site
 from .support.stand import Stand, StartOrigin, StartProxy, TimedStand
@@ -169,3 +169,14 @@ def redis(tmp_path: Path) -> Iterator[RedisServer]:
     server.start()
     yield server
     server.kill()
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[RedisClusterNodes]:
+    """A cluster of this test's own: three primaries, then three replicas."""
+    nodes = RedisClusterNodes(tmp_path)
+    try:
+        nodes.start()
+        yield nodes
+    finally:
+        nodes.kill()

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import hiredis
-import pytest
 
 from caching_proxy.cache_manager.redis_cluster import slot_of
 
@@ -19,16 +17,6 @@ from .support.scripted_origin import Exchange, ScriptedOrigin, answer
 from .support.sharing import PATIENT, connected
 from .support.stand import StartProxy
 from .support.waiting import wait_until
-
-
-@pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[RedisClusterNodes]:
-    nodes = RedisClusterNodes(tmp_path)
-    try:
-        nodes.start()
-        yield nodes
-    finally:
-        nodes.kill()
 
 
 def using(start: StartProxy, cluster: RedisClusterNodes, *options: str) -> ProxyProcess:

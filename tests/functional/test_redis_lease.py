@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
@@ -411,16 +410,6 @@ def test_redis_that_hangs_releases_who_waits(
     redis.resume()
     wait_until(lambda: all(map(connected, pair)), "Redis to be used again")
     wait_until(lambda: not redis.do("KEYS", "caching-proxy:lease:*"), "no lease to be left")
-
-
-@pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[RedisClusterNodes]:
-    nodes = RedisClusterNodes(tmp_path)
-    try:
-        nodes.start()
-        yield nodes
-    finally:
-        nodes.kill()
 
 
 def test_over_a_cluster(
