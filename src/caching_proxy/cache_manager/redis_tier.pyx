@@ -131,9 +131,10 @@ cdef class Errand(Fiber):
             call = tier.ask_for(self, log_command(tier.prefix + PREFIX_LOG, b""))
             while not (call.over and tags.over):
                 await self.changed()
-            if isinstance(call.error, hiredis.ReplyError):
-                hint = " (a node of a cluster: say --use-cluster)" if str(call.error).startswith("MOVED") else ""
-                tier.tell(f"{tier.link.address}: {call.error}{hint}")
+            error = tags.error if call.error is None else call.error
+            if isinstance(error, hiredis.ReplyError):
+                hint = " (a node of a cluster: say --use-cluster)" if str(error).startswith("MOVED") else ""
+                tier.tell(f"{tier.link.address}: {error}{hint}")
             elif connection == tier.link.connections and tier.take_log(call) and tier.take_tag_log(tags):
                 tier.begin(connection)
         finally:
