@@ -254,11 +254,13 @@ def impostor(behaviour: Behaviour) -> Iterator[int]:
 
         thread = threading.Thread(target=accept)
         thread.start()
-        yield listener.getsockname()[1]
-        listener.shutdown(socket.SHUT_RDWR)
-        thread.join()
-        for connection in connections:
-            connection.close()
+        try:
+            yield listener.getsockname()[1]
+        finally:  # else the thread would wait for ever, and with it the run of all tests
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
+            for connection in connections:
+                connection.close()
 
 
 @pytest.mark.parametrize(
