@@ -79,6 +79,7 @@ class Configuration:
     `routes` are tried in order; where there is a default origin the last one takes the rest.
     `origins` are by name. `sources` tells who gave a setting, by its name and, in tables of the
     file, by its path there (`routes[0].cache_ttl`). `found` is what stood elsewhere, by reference.
+    `stamp` is the file's (`Sources.stamp`) from before it was read.
     """
 
     settings: Settings
@@ -88,6 +89,7 @@ class Configuration:
     sources: Mapping[str, str] = field(default_factory=dict)
     file: ConfigurationFile | None = None
     found: Mapping[str, str] = field(default_factory=dict)
+    stamp: tuple[int, ...] = ()
 
     def share(self, workers: int) -> Configuration:
         """One worker's of so many: of memory and connections it gets its share."""
@@ -130,8 +132,19 @@ class Sources:
 
     def load(self) -> Configuration:
         """The configuration as it is now. SettingsError names all that is wrong."""
+        stamp = self.stamp()
         file = None if self.path is None else ConfigurationFile.read(self.path)
-        return configure(self.given, self.environment, file)
+        return replace(configure(self.given, self.environment, file), stamp=stamp)
+
+    def stamp(self) -> tuple[int, ...]:
+        """What changes when the file does."""
+        if self.path is None:
+            return ()
+        try:
+            found = self.path.stat()
+        except OSError:
+            return (0,)
+        return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def find_file(named: str | None) -> Path | None:

@@ -15,7 +15,7 @@ from .support.proxy import ProxyProcess
 from .support.purging import post
 from .support.redis_server import BINARY, RedisServer
 from .support.scripted_origin import ScriptedOrigin, answer, fresh
-from .support.sharing import FRESH, PATIENT, Counted, sharing
+from .support.sharing import FRESH, PATIENT, Counted, sharing, stored
 from .support.stand import StartProxy
 from .support.waiting import wait_until
 
@@ -48,27 +48,30 @@ def pair(start_proxy: StartProxy, server: RedisServer) -> Pair:
     return found
 
 
-def test_sharing_and_purging(pair: Pair, origin: ScriptedOrigin) -> None:
+def share(pair: Pair, redis: RedisServer, target: str) -> None:
+    """Have the second process answer with what the first has stored in Redis."""
+    first = pair[0].get(target)
+    wait_until(lambda: stored(redis, first.fields["x-cache-key"]), "it in Redis")
+    second = pair[1].get(target)
+    assert (second.cache, second.body) == ("HIT", first.body)
+
+
+def test_sharing_and_purging(pair: Pair, server: RedisServer, origin: ScriptedOrigin) -> None:
     for number, selection in enumerate(
         ({"url": "/0"}, {"tag": "shop"}, {"prefix": "/2"}, {"all": True}, {"url": "/4"})
     ):
         target = f"/{number}"
         origin.on(target, Counted(Cache_Tag="shop", Vary="X-Kind"))
-        first = pair[0].get(target)
-        wait_until(
-            lambda target=target, body=first.body: pair[1].get(target).body == body, "it shared"
-        )
-        assert pair[1].get(target).cache == "HIT"
+        share(pair, server, target)
         receipt = json.loads(post(pair[0], **selection).body)
         assert receipt["processes"] == 2
         wait_until(lambda target=target: pair[1].get(target).body != b"answer 1", "it purged")
 
 
-def test_a_soft_purge(pair: Pair, origin: ScriptedOrigin) -> None:
+def test_a_soft_purge(pair: Pair, server: RedisServer, origin: ScriptedOrigin) -> None:
     etag = {**FRESH, "ETag": '"1"'}
     origin.on("/soft", answer("200 OK", etag, b"kept"), answer("304 Not Modified", etag))
-    pair[0].get("/soft")
-    wait_until(lambda: pair[1].get("/soft").cache == "HIT", "it shared")
+    share(pair, server, "/soft")
     asked = len(origin.seen("/soft"))
     post(pair[0], url="/soft", soft=True)
     wait_until(lambda: pair[1].get("/soft") and len(origin.seen("/soft")) > asked, "it validated")

@@ -106,6 +106,17 @@ def test_the_file_is_kept() -> None:
 # -- names
 
 
+def test_a_file_that_changes_after_it_was_read_has_another_stamp(tmp_path: Path) -> None:
+    path = tmp_path / NAME
+    path.write_text(ORIGIN)
+    sources = Sources({}, {}, path)
+    read = sources.load()
+    assert read.stamp == sources.stamp() == sources.load().stamp
+    (tmp_path / "new").write_text(ORIGIN)
+    (tmp_path / "new").replace(path)
+    assert sources.stamp() != read.stamp
+
+
 def test_names_may_have_dashes_as_on_the_command_line() -> None:
     text = f"""{ORIGIN}cache-ttl = 3
 [[listeners]]

@@ -9,7 +9,6 @@ import logging
 import os
 import sys
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 from typing import Any
 
 import click
@@ -167,11 +166,10 @@ class _Proxy:
 
     async def _watch(self) -> None:
         """Reload when the configuration file changes, where that is asked for."""
-        path = self._sources.path
-        seen = _stamp(path)
+        seen = self._configuration.stamp
         while True:
             await asyncio.sleep(WATCH_INTERVAL)
-            now = _stamp(path)
+            now = self._sources.stamp()
             if now != seen and self._configuration.settings.reload_on_change:
                 self._orders.give(event_loop.RELOAD)
             seen = now
@@ -309,17 +307,6 @@ def _embedded(settings: Settings) -> Place | None:
     assert server is not None, "the settings would not have been accepted"
     folder = store_folder(settings.data_dir, settings.user)
     return Place(server, folder, settings.embedded_memory, settings.user)
-
-
-def _stamp(path: Path | None) -> tuple[int, ...]:
-    """What changes when a file does."""
-    if path is None:
-        return ()
-    try:
-        found = path.stat()
-    except OSError:
-        return (0,)
-    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def banner(
