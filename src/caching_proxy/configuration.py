@@ -26,8 +26,9 @@ from caching_proxy.declared import (
     from_command_line,
     from_environment,
 )
+from caching_proxy.origin_settings import OriginSettings
 from caching_proxy.references import looked_up_once, read_file
-from caching_proxy.settings import Listener, Origin, OriginSettings, Route, RouteSettings, Settings
+from caching_proxy.settings import Listener, Origin, Route, RouteSettings, Settings
 from caching_proxy.toml_positions import positions
 
 if sys.version_info >= (3, 11):
@@ -98,7 +99,8 @@ class Configuration:
         changes: dict[str, Any] = {"memory": settings.memory // workers}
         if limit is not None:
             changes["max_connections"] = -(-limit // workers)
-        return replace(self, settings=settings.model_copy(update=changes))
+        origins = {name: origin.share(workers) for name, origin in self.origins.items()}
+        return replace(self, settings=settings.model_copy(update=changes), origins=origins)
 
     def warnings(self) -> list[str]:
         """One line for each part that is there in vain."""

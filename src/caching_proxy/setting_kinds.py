@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from caching_proxy.cache_manager.redis_address import RedisAddress
 from caching_proxy.cache_manager.store_folder import SOCKET_PATH_MAX
-from caching_proxy.load_balancer.server_address import ServerAddress, parse_server
+from caching_proxy.load_balancer.server_address import ServerAddress, parse_server, show_server
 from caching_proxy.references import Hidden, look_up
 
 _SIZE_UNITS = {"": 1, "B": 1, "KB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30, "TB": 1 << 40}
@@ -314,16 +314,27 @@ def _read_server(value: str | ServerAddress) -> ServerAddress:
     return parse_server(value)
 
 
-def _show_server(server: ServerAddress) -> str:
-    host = f"[{server.host}]" if ":" in server.host else server.host
-    if server.scheme is not None:
-        port = "" if server.port is None else f":{server.port}"
-        return f"{server.scheme}://{host}{port} weight={server.weight}"
-    return (
-        f"{host}:{server.weight}"
-        if server.port is None
-        else f"{host}:{server.port}:{server.weight}"
-    )
+def _read_hashed(value: str) -> str:
+    kind, colon, name = str(value).strip().partition(":")
+    if kind.lower() in ("header", "cookie") and colon:
+        return f"{kind.lower()}:{_read_token(name)}"
+    if str(value).strip().lower() not in ("url", "address"):
+        raise ValueError(
+            f"{value!r} is no part of a request: use url, address, header:NAME or cookie:NAME"
+        )
+    return str(value).strip().lower()
+
+
+def _read_target(value: str) -> str:
+    if not re.fullmatch(r"/[!-\"$-~]*", str(value)):
+        raise ValueError(f"{value!r} is not a path: begin with / and leave out spaces and #")
+    return str(value)
+
+
+def _read_phrase(value: str) -> str:
+    if not re.fullmatch("[ -~]*", str(value)):
+        raise ValueError(f"{value!r} is not ASCII in one line: choose such a part")
+    return str(value)
 
 
 def _read_switch(value: bool) -> bool:
@@ -523,7 +534,10 @@ AUTHORITIES = Kind(
 LOG_FILE = Kind(_read_log_file, "FILE")
 FOLDER = Kind(_read_folder, "FOLDER")
 SOCKET_PATH = Kind(_read_socket_path, "PATH")
-SERVER = Kind(_read_server, "SERVER", show=_show_server, takes=(str, ServerAddress))
+SERVER = Kind(_read_server, "SERVER", show=show_server, takes=(str, ServerAddress))
+HASHED = Kind(_read_hashed, "PART", bounds="url, address, header:NAME or cookie:NAME")
+TARGET = Kind(_read_target, "PATH")
+PHRASE = Kind(_read_phrase, "TEXT")
 LISTEN_ADDRESS = Kind(_read_listen_address, "ADDRESS")
 HOST_PATTERN = Kind(_read_host_pattern, "HOST")
 PATH_PREFIX = Kind(_read_path_prefix, "PATH")

@@ -28,27 +28,31 @@ from caching_proxy.declared import (
     from_environment,
     setting,
 )
-from caching_proxy.load_balancer.server_address import ServerAddress
+from caching_proxy.origin_settings import OriginSettings
+from caching_proxy.setting_groups import (
+    ACTION,
+    CACHE,
+    CONTROL,
+    DAY,
+    FORWARDING,
+    GB,
+    GROUPS,
+    HOUR,
+    KB,
+    LIMITS,
+    LISTENING,
+    MATCH,
+    MB,
+    MINUTE,
+    ORIGIN,
+    REDIS,
+    TB,
+    WORKERS,
+)
 
 __all__ = ["Declaration", "Settings", "SettingsError"]
 
-KB, MB, GB, TB = 1 << 10, 1 << 20, 1 << 30, 1 << 40
-MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 SLICE_MIN = 64 * KB  # bytes: a request and an entry a slice should be worth it
-
-LISTENING = "Listening"
-WORKERS = "Workers and configuration"
-ORIGIN = "Origin"
-FORWARDING = "Forwarding"
-CACHE = "Cache"
-LIMITS = "Timeouts and limits"
-CONTROL = "Control and logs"
-REDIS = "Redis"
-BALANCING = "Load balancing"
-GROUPS = (LISTENING, WORKERS, ORIGIN, CACHE, LIMITS, FORWARDING, CONTROL, REDIS, BALANCING)
-# Of tables of the configuration file, not of the command line.
-MATCH = "Match"
-ACTION = "Action"
 
 FIXED_FIELDS = frozenset(
     {
@@ -148,60 +152,6 @@ class StoreSettings(_Layered):
             return RedisAddress(self.redis_host, self.redis_port)
         authorities = self.redis_ca.pem if self.redis_ca is not None else None
         return RedisAddress.parse(self.redis_url, authorities)
-
-
-class OriginSettings(Declared):
-    """How an origin is reached; what is set for all is the default for each."""
-
-    origin_ca: kinds.Authorities | None = setting(
-        None,
-        kinds.AUTHORITIES,
-        ORIGIN,
-        "PEM file of the authorities that an https origin is verified with; without it, the"
-        " system's.",
-    )
-    origin_insecure: bool = setting(
-        False, kinds.SWITCH, ORIGIN, "Do not verify the certificate of an https origin."
-    )
-    origin_keepalive: int = setting(
-        256, kinds.whole(0, 65535, "connections"), ORIGIN, "Idle connections to the origin to keep."
-    )
-    origin_idle_timeout: float = setting(
-        60.0, kinds.seconds(0.001, DAY), ORIGIN, "How long an idle connection to it is kept."
-    )
-    connect_timeout: float = setting(
-        5.0, kinds.seconds(0.001, HOUR), ORIGIN, "Time to connect to it, TLS included; then 504."
-    )
-    origin_head_timeout: float = setting(
-        60.0, kinds.seconds(0.001, HOUR), ORIGIN, "Time until its response head is there; then 504."
-    )
-    origin_body_timeout: float = setting(
-        60.0, kinds.seconds(0.001, HOUR), ORIGIN, "How long its response body may stall."
-    )
-    resolve_interval: float = setting(
-        10.0, kinds.seconds(0.001, DAY), ORIGIN, "How long an answer of DNS about it is used."
-    )
-    load_balance: bool = setting(
-        False, kinds.SWITCH, BALANCING, "Let the --servers answer instead of the origin."
-    )
-    servers: list[ServerAddress] = setting(
-        [],
-        kinds.SERVER,
-        BALANCING,
-        "A server: HOST:WEIGHT, HOST:PORT:WEIGHT or 'http://HOST:PORT weight=5'.",
-    )
-    strategy: str = setting(
-        "weighted-round-robin",
-        kinds.choice(
-            "round-robin",
-            "weighted-round-robin",
-            "random",
-            "weighted-random",
-            "least-connections",
-        ),
-        BALANCING,
-        "How a server is chosen.",
-    )
 
 
 class RouteSettings(Declared):
@@ -471,7 +421,29 @@ class Origin(OriginSettings):
     def _has_servers(self) -> Self:
         if self.load_balance and not self.servers:
             disagree("load_balance", "there are no servers: name some with --servers")
+        places = [(server.host, server.port, server.scheme) for server in self.servers]
+        for number, place in enumerate(places):
+            if place in places[:number]:
+                disagree("servers", f"{place[0]} is there twice: give it once, with its weight")
+        if self.servers and all(server.backup for server in self.servers):
+            disagree("servers", "all are backups: leave one without that")
+        if self.url.startswith("unix:") and any(server.port is None for server in self.servers):
+            disagree("servers", "the origin, a socket, has no port to lend: give each server one")
         return self
+
+    def share(self, workers: int) -> Self:
+        """One worker's of so many: of what is bounded for all it gets its share, rounded up."""
+        servers = [
+            (
+                server
+                if server.max_connections is None
+                else server._replace(max_connections=-(-server.max_connections // workers))
+            )
+            for server in self.servers
+        ]
+        bounded = ("server_connections", "queue_size", "retry_floor")
+        changes: dict[str, Any] = {name: -(-getattr(self, name) // workers) for name in bounded}
+        return self.model_copy(update={**changes, "servers": servers})
 
 
 class Route(RouteSettings):

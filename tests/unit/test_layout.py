@@ -20,7 +20,14 @@ ALLOWED = {
     "proxy_server": {"cache_manager", "load_balancer", "http", "fiber"},
 }
 # What makes a proxy of its parts may read the configuration.
-WIRING = {"proxy_server.py", "fleet.py", "worker.py", "workers.py"}
+WIRING = {
+    "proxy_server.py",
+    "fleet.py",
+    "worker.py",
+    "workers.py",
+    "upstreams.py",
+    "server_states.py",
+}
 CONFIGURATION = {"settings", "configuration", "declared"}
 
 

@@ -26,7 +26,7 @@ from caching_proxy.proxy_server.errors import ListenError
 from caching_proxy.proxy_server.fleet import Alone, Fleet
 from caching_proxy.proxy_server.workers import Supervisor
 from caching_proxy.setting_kinds import format_seconds, format_size
-from caching_proxy.settings import Settings
+from caching_proxy.settings import Origin, Settings
 
 logger = logging.getLogger("caching_proxy")
 
@@ -273,6 +273,14 @@ class _Proxy:
         """Counters by name, of all workers together."""
         return await self._fleet.stats()
 
+    async def origins(self) -> list[dict[str, Any]]:
+        """What there is to tell of each origin and its servers."""
+        return await self._fleet.origins()
+
+    def order(self, server: str, order: str, origin: str | None) -> dict[str, str]:
+        """Have a server ready, drained or disabled. Raises ValueError (one line)."""
+        return self._fleet.order(server, order, origin)
+
     async def clear(self) -> Any:
         """Drop every stored response."""
         return await self._fleet.clear()
@@ -321,7 +329,7 @@ def banner(
     objects = f"objects up to {format_size(settings.max_object)}"
     body = "of any size" if settings.max_body is None else f"up to {format_size(settings.max_body)}"
     origins = [
-        origin.url if name == DEFAULT else f"{name} {origin.url}"
+        _named(origin) if name == DEFAULT else f"{name} {_named(origin)}"
         for name, origin in configuration.origins.items()
     ]
     parts = [
@@ -337,14 +345,22 @@ def banner(
     return "; ".join(parts)
 
 
+def _named(origin: Origin) -> str:
+    """An origin, and how many servers answer for it."""
+    if not origin.load_balance:
+        return origin.url
+    number = len(origin.servers)
+    return f"{origin.url} ({number} server{'s' * (number > 1)}, {origin.strategy})"
+
+
 def warnings(configuration: Configuration) -> list[str]:
     """One line for everything that was asked for and is not so, or is risky."""
     settings = configuration.settings
     lines = configuration.warnings()
-    balanced = {"load_balance", "servers", "strategy"}
-    if any(origin.model_fields_set & balanced for origin in configuration.origins.values()):
-        lines.append("load balancing is not in this version: the origin answers every request")
     for name, origin in configuration.origins.items():
+        if origin.servers and not origin.load_balance:
+            place = "--servers" if name == DEFAULT else f"origins.{name}.servers"
+            lines.append(f"{place}: without --load-balance the origin answers every request itself")
         if origin.origin_insecure:
             place = "--origin-insecure" if name == DEFAULT else f"origins.{name}.insecure"
             lines.append(f"{place}: the origin's certificate is not verified")

@@ -18,11 +18,17 @@ def _stats(as_json: bool, **options: Any) -> None:
     counters = _of_redis(settings) if asks_redis(settings) else ask(settings, "GET", "/stats")
     if as_json:
         click.echo(json.dumps(counters, indent=2))
-    elif sys.stdout.isatty():
+        return
+    origins = counters.pop("origins", [])
+    if sys.stdout.isatty():
         _print_table(counters)
-    else:
-        for name, value in counters.items():
-            click.echo(f"{name} {value}")
+        _print_servers(origins)
+        return
+    for name, value in counters.items():
+        click.echo(f"{name} {value}")
+    for origin in origins:
+        for server in origin["servers"]:
+            click.echo(" ".join(["server", *_line(origin["origin"], server)]))
 
 
 def _of_redis(settings: StoreSettings) -> dict[str, Any]:
@@ -40,6 +46,54 @@ def _print_table(counters: dict[str, Any]) -> None:
     for name, value in counters.items():
         table.add_row(name.replace("_", " "), _text(name, value))
     Console().print(table)
+
+
+def _line(origin: str, server: dict[str, Any]) -> list[str]:
+    """A server's figures as name=value."""
+    names = ("state", "weight", "in_flight", "requests", "errors", "circuit")
+    told = [f"{name}={str(server[name]).replace(' ', '-')}" for name in names]
+    quantiles = server["latency"] or {}
+    return [server["server"], f"origin={origin}", *told] + [
+        f"{name}={seconds:.6f}" for name, seconds in quantiles.items()
+    ]
+
+
+def _print_servers(origins: list[dict[str, Any]]) -> None:
+    from rich.console import Console  # late: only a terminal needs it
+    from rich.table import Table
+
+    for origin in origins:
+        title = f"origin {origin['origin']}: {origin['strategy']}"
+        names = (
+            "state",
+            "weight",
+            "in flight",
+            "requests",
+            "errors",
+            "p50",
+            "p95",
+            "circuit",
+            "why",
+        )
+        table = Table("server", *names, title=title)
+        for server in origin["servers"]:
+            table.add_row(server["server"], *_cells(server))
+        Console().print(table)
+
+
+def _cells(server: dict[str, Any]) -> list[str]:
+    quantiles = server["latency"] or {}
+    check = server["check"] or {}
+    return [
+        *(server["state"], str(server["weight"])),
+        *(f"{server[name]:,}" for name in ("in_flight", "requests", "errors")),
+        *(_milliseconds(quantiles.get(name)) for name in ("p50", "p95")),
+        *(server["circuit"], server["why"] or check.get("why", "")),
+    ]
+
+
+def _milliseconds(seconds: float | None) -> str:
+    return "" if seconds is None else f"{1000 * seconds:.3g} ms"
 
 
 def _text(name: str, value: object) -> str:

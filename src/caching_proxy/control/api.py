@@ -48,6 +48,14 @@ class Controlled(Protocol):
         """Counters by name."""
         ...
 
+    async def origins(self) -> list[dict[str, Any]]:
+        """What there is to tell of each origin and its servers."""
+        ...
+
+    def order(self, server: str, order: str, origin: str | None) -> dict[str, str]:
+        """Have a server ready, drained or disabled; ValueError (one line) when there is none."""
+        ...
+
     async def clear(self) -> Receipt:
         """Drop every stored response and tell how many there were."""
         ...
@@ -76,8 +84,8 @@ class Controlled(Protocol):
 
 class ControlApi:
     """`GET /healthz` (503 while draining, or without a worker), `/readyz` (503 as well without what
-    the proxy cannot do without) and `/stats`; `POST /clear`, `/purge`, `/explain`, `/reload`,
-    `/drain`.
+    the proxy cannot do without), `/stats` and `/servers`; `POST /clear`, `/purge`, `/explain`,
+    `/servers`, `/reload`, `/drain`.
 
     Every answer is JSON.
     """
@@ -140,6 +148,8 @@ class ControlApi:
                 web.get("/healthz", self._health),
                 web.get("/readyz", self._ready),
                 web.get("/stats", self._stats),
+                web.get("/servers", self._servers),
+                web.post("/servers", self._order),
                 web.post("/clear", self._clear),
                 web.post("/purge", self._purge),
                 web.post("/explain", self._explain),
@@ -163,7 +173,16 @@ class ControlApi:
         return await self._health(request)
 
     async def _stats(self, request: web.Request) -> web.Response:
-        return _json(await self._proxy.stats())
+        return _json({**await self._proxy.stats(), "origins": await self._proxy.origins()})
+
+    async def _servers(self, request: web.Request) -> web.Response:
+        return _json({"origins": await self._proxy.origins()})
+
+    async def _order(self, request: web.Request) -> web.Response:
+        try:
+            return _json(self._proxy.order(*_read_order(await request.read())))
+        except ValueError as error:
+            return _json({"error": str(error)}, 400)
 
     async def _clear(self, request: web.Request) -> web.Response:
         receipt = await self._proxy.clear()
@@ -289,6 +308,21 @@ def _read_explain(body: bytes) -> tuple[str, str, list[tuple[str, str]], bytes]:
     if not all(_is_pair(pair) for pair in pairs):
         raise ValueError('fields are no list of pairs: write [["Accept", "text/html"]]')
     return method, url, [(name, value) for name, value in pairs], content.encode()
+
+
+def _read_order(body: bytes) -> tuple[str, str, str | None]:
+    """Server, state and origin (None: whichever has it); ValueError when it is not so."""
+    asked = _read_object(body)
+    server, state, origin = (asked.pop(name, None) for name in ("server", "state", "origin"))
+    if asked:
+        raise ValueError(f"there is no key {next(iter(asked))!r}: use server, state, origin")
+    if not isinstance(server, str) or not isinstance(state, str):
+        raise ValueError(
+            'server or state is no text: send {"server": "HOST:PORT", "state": "drain"}'
+        )
+    if origin is not None and not isinstance(origin, str):
+        raise ValueError("origin is no text: give the name of one, or leave it out")
+    return server, state, origin
 
 
 def _is_pair(value: Any) -> bool:

@@ -7,10 +7,14 @@ from typing import NamedTuple
 
 
 class Problem(NamedTuple):
-    """What the proxy answers by itself. `detail` goes into the body and into Cache-Status."""
+    """What the proxy answers by itself. `detail` goes into the body and into Cache-Status.
+
+    `retry_after` (seconds) is when the client may ask again, where that can be told.
+    """
 
     status: int
     detail: str
+    retry_after: int = 0
 
     @property
     def reason(self) -> str:
@@ -70,6 +74,10 @@ ORIGIN_TLS = Problem(502, "the origin's TLS could not be verified")
 ORIGIN_RESET = Problem(502, "the origin closed the connection")
 ORIGIN_MALFORMED = Problem(502, "the origin's response is malformed")
 ORIGIN_HEAD_TOO_LARGE = Problem(502, "the origin's response head is too large")
+SERVERS_BUSY = Problem(503, "no server was free in time", 1)
+QUEUE_FULL = Problem(503, "every server is at its limit, and so is the queue", 1)
+CIRCUITS_OPEN = Problem(503, "the circuits of all servers are open", 5)
+NO_SERVER = Problem(503, "no server is ready to take requests", 5)
 ORIGIN_CONNECT_TIMEOUT = Problem(504, "the connection to the origin took too long")
 ORIGIN_HEAD_TIMEOUT = Problem(504, "the origin's response took too long")
 ORIGIN_BODY_TIMEOUT = Problem(504, "the origin's response stalled")

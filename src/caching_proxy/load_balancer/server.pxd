@@ -24,7 +24,8 @@ cdef class Server:
     cdef bint down                    # by the last health check
     cdef str why                      # ... in words
     cdef double ejected_until         # monotonic seconds; 0: it is not
-    cdef int ejections                # in a row
+    cdef int ejections                # in a row ...
+    cdef double ejected_last          # ... and when the last one ended
     cdef double returned_at           # monotonic seconds of its last recovery; 0: none
     cdef readonly CircuitBreaker circuit
     # what the strategy goes by
@@ -40,3 +41,4 @@ cdef class Server:
 
     cdef bint takes(self) except -1
     cdef bint is_healthy(self) except -1
+    cdef str cause(self)

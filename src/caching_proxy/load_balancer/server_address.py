@@ -7,40 +7,67 @@ from typing import NamedTuple
 
 DEFAULT_WEIGHT = 1
 MAX_WEIGHT = 1000
+MAX_CONNECTIONS = 1_000_000
 
 _HOST = r"\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?"
 _COMPACT = re.compile(
     rf"(?P<host>{_HOST})(?::(?P<first>[+-]?[0-9]+))?(?::(?P<second>[+-]?[0-9]+))?", re.ASCII
 )
 _URL = re.compile(
-    rf"(?P<scheme>https?)://(?P<host>{_HOST})(?::(?P<port>[0-9]+))?/?(?:\s+weight=(?P<weight>\S+))?",
-    re.ASCII | re.IGNORECASE,
+    rf"(?P<scheme>https?)://(?P<host>{_HOST})(?::(?P<port>[0-9]+))?/?", re.ASCII | re.IGNORECASE
 )
 _FORMS = "write HOST:WEIGHT, HOST:PORT:WEIGHT or 'http://HOST:PORT weight=5'"
+_OPTIONS = "max_connections=N or backup"
 
 
 class ServerAddress(NamedTuple):
     """An upstream server; a scheme or port of None is the origin's.
 
-    `host` is in lower case and without the brackets of an IPv6 address.
+    `host` is in lower case and without the brackets of an IPv6 address. `max_connections` of None
+    is what is set for all.
     """
 
     host: str
     port: int | None = None
     scheme: str | None = None
     weight: int = DEFAULT_WEIGHT
+    max_connections: int | None = None
+    backup: bool = False
 
 
 def parse_server(text: str) -> ServerAddress:
     """Read one value of `--servers`; ValueError (cause and cure in one line) when it is none.
 
-    >>> parse_server("localhost:9001:5")
-    ServerAddress(host='localhost', port=9001, scheme=None, weight=5)
+    >>> parse_server("localhost:9001:5 backup")[:4]
+    ('localhost', 9001, None, 5)
     """
-    stripped = text.strip()
-    if "://" in stripped:
-        return _parse_url(stripped)
-    found = _COMPACT.fullmatch(stripped)
+    address, *options = text.split() or [""]
+    read = _parse_url if "://" in address else _parse_compact
+    server = read(address, text)
+    named: set[str] = set()
+    for option in options:
+        name, equals, value = option.partition("=")
+        if name in named:
+            raise ValueError(f"{name} is twice in {text!r}: give it once")
+        named.add(name)
+        server = _with(server, name, value if equals else None, text)
+    return server
+
+
+def show_server(server: ServerAddress) -> str:
+    """A server as `parse_server` reads it back."""
+    host = f"[{server.host}]" if ":" in server.host else server.host
+    port = "" if server.port is None else f":{server.port}"
+    parts = [f"{host}{port}:{server.weight}"]
+    if server.scheme is not None:
+        parts = [f"{server.scheme}://{host}{port}", f"weight={server.weight}"]
+    if server.max_connections is not None:
+        parts.append(f"max_connections={server.max_connections}")
+    return " ".join([*parts, "backup"] if server.backup else parts)
+
+
+def _parse_compact(address: str, text: str) -> ServerAddress:
+    found = _COMPACT.fullmatch(address)
     if found is None:
         raise ValueError(f"{text!r} is not a server: {_FORMS}")
     host, first, second = found["host"], found["first"], found["second"]
@@ -51,13 +78,25 @@ def parse_server(text: str) -> ServerAddress:
     return ServerAddress(_host(host), weight=_weight(first, text, hint=f"{host}:{first}:1"))
 
 
-def _parse_url(text: str) -> ServerAddress:
-    found = _URL.fullmatch(text)
+def _parse_url(address: str, text: str) -> ServerAddress:
+    found = _URL.fullmatch(address)
     if found is None:
         raise ValueError(f"{text!r} is not a server: {_FORMS}")
     port = None if found["port"] is None else _port(found["port"], text)
-    weight = DEFAULT_WEIGHT if found["weight"] is None else _weight(found["weight"], text)
-    return ServerAddress(_host(found["host"]), port, found["scheme"].lower(), weight)
+    return ServerAddress(_host(found["host"]), port, found["scheme"].lower())
+
+
+def _with(server: ServerAddress, name: str, value: str | None, text: str) -> ServerAddress:
+    """The server with what stands behind its address."""
+    if name == "backup" and value is None:
+        return server._replace(backup=True)
+    if name == "weight" and value is not None and server.scheme is not None:
+        return server._replace(weight=_weight(value, text))
+    if name == "max_connections" and value is not None:
+        return server._replace(max_connections=_limit(value, text))
+    if name == "weight":
+        raise ValueError(f"a weight at the wrong place in {text!r}: {_FORMS}")
+    raise ValueError(f"{name!r} in {text!r} is not known: {_FORMS}, with {_OPTIONS} behind it")
 
 
 def _host(host: str) -> str:
@@ -69,6 +108,14 @@ def _port(digits: str, text: str) -> int:
     if not 1 <= port <= 65535:
         raise ValueError(f"port {digits} in {text!r} is out of range: use one from 1 to 65535")
     return port
+
+
+def _limit(digits: str, text: str) -> int:
+    if re.fullmatch(r"[0-9]{1,7}", digits) is None or int(digits) > MAX_CONNECTIONS:
+        raise ValueError(
+            f"max_connections in {text!r} is not right: use 0 (any) to {MAX_CONNECTIONS}"
+        )
+    return int(digits)
 
 
 def _weight(digits: str, text: str, hint: str = "") -> int:

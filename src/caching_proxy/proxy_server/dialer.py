@@ -6,7 +6,7 @@ import asyncio
 import logging
 import socket
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
 from caching_proxy.http import problems
@@ -69,10 +69,13 @@ class Dialer:
         self._resolved_at = 0.0
         self._resolving: asyncio.Task[None] | None = None
 
-    async def connect(self, pool: Pool) -> asyncio.Protocol:
-        """A connection, of `pool` to the first address that takes one. Raises OriginFailed."""
+    async def connect(self, pool: Pool, limit: float) -> asyncio.Protocol:
+        """A connection, of `pool` to the first address that takes one. Raises OriginFailed.
+
+        `limit` is in seconds, where the request has less time than connections may take.
+        """
         try:
-            return await asyncio.wait_for(self._connect(pool), self._timeout)
+            return await asyncio.wait_for(self._connect(pool), min(limit, self._timeout))
         except (asyncio.TimeoutError, TimeoutError):
             raise OriginFailed(problems.ORIGIN_CONNECT_TIMEOUT) from None
         except ssl.SSLError as error:
@@ -139,9 +142,12 @@ class Dialer:
             self._resolving = None
 
     async def _refresh(self, pool: Pool) -> None:
-        addresses = await self._resolver(self.origin.host, self.origin.port)
+        self.lead_to(await self._resolver(self.origin.host, self.origin.port), pool)
+
+    def lead_to(self, addresses: Sequence[Address], pool: Pool) -> None:
+        """Connect to the first of these that takes it, from now on."""
         gone = {host for host, _ in self._addresses} - {host for host, _ in addresses}
-        self._addresses = addresses
+        self._addresses = list(addresses)
         self._resolved_at = asyncio.get_running_loop().time()
         if gone:
             pool.drop_peers(gone)

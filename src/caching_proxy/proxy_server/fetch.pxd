@@ -1,12 +1,14 @@
 """One request to the origin, and what becomes of its answer."""
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from caching_proxy.cache_manager.cache_key cimport Variant
 from caching_proxy.cache_manager.entry cimport Entry
 from caching_proxy.cache_manager.fill cimport Fill, Reader
 from caching_proxy.http.fields cimport Fields
 from caching_proxy.http.head cimport RequestHead, ResponseHead
+from caching_proxy.load_balancer.load_balancer cimport Attempt
+from caching_proxy.load_balancer.server cimport Server
 from caching_proxy.proxy_server.route cimport Route
 from caching_proxy.proxy_server.service cimport Service
 from caching_proxy.proxy_server.upstream cimport Receiver, UpstreamConnection
@@ -21,6 +23,12 @@ cdef class Fetch(Receiver):
     cdef bytes host                   # the client's authority
     cdef bytes forwarding             # the lines that tell the origin who asks
     cdef bytes wire                   # the head as sent
+    # the server
+    cdef uint64_t balance_key         # what the strategy goes by
+    cdef Attempt attempt              # at the server that has it now
+    cdef Server served_by             # the one that has answered
+    cdef list tried                   # servers that had it before; or None
+    cdef bint avoids_kept             # a kept connection was closed already: a new one is needed
     cdef UpstreamConnection connection
     cdef bint orphan                  # nobody waits for it
     cdef bint stays                   # it goes on even so
@@ -60,11 +68,9 @@ cdef class Fetch(Receiver):
     cdef date(self)
     cdef bint leads(self) except -1
     cdef bytes outgoing(self)
-    cdef dial(self)
+    cdef blame(self, object failure)
     cdef give_up_unread(self)
     cdef progress(self)
-    cdef bint resendable(self) except -1
-    cdef bint was_stale(self, object failure) except -1
     cdef send_body(self)
     cdef bint is_futile(self) except -1
     cdef start_over(self)

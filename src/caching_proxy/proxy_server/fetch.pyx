@@ -19,7 +19,9 @@ from caching_proxy.http.head cimport ResponseHead
 from caching_proxy.proxy_server.heads cimport origin_head, origin_lines, rebuilt_head, stored_entry, stored_head
 from caching_proxy.proxy_server.lookup cimport judged
 from caching_proxy.proxy_server.renewing cimport confirm, renew_by_head
+from caching_proxy.proxy_server.sending cimport leave_server
 from caching_proxy.proxy_server.turn cimport give_turn_back
+from caching_proxy.proxy_server.sending import exchange
 from caching_proxy.proxy_server.turn import comes_from_elsewhere
 
 from caching_proxy.cache_manager.parts import combine, whole
@@ -37,9 +39,6 @@ from caching_proxy.http import problems
 from caching_proxy.http.problems import OriginFailed, RequestRefused
 from caching_proxy.http.ranges import parse_content_range, strong_validator
 
-# RFC 9110 9.2.2: what may be sent again when nothing was heard.
-cdef frozenset IDEMPOTENT = frozenset(
-    (b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"QUERY", b"PROPFIND", b"REPORT"))
 cdef frozenset ERRORS = frozenset((500, 502, 503, 504))     # RFC 5861 4
 # The client's own conditions on what is stored: answered here, against the whole that comes.
 cdef uint64_t CONDITIONS = bit(F_IF_NONE_MATCH) | bit(F_IF_MODIFIED_SINCE)
@@ -83,10 +82,10 @@ cdef class Fetch(Receiver):
             if self.leased and self.leads() and await comes_from_elsewhere(self):
                 return
             self.service.origin_requests += 1
-            await self.exchange()
+            await exchange(self)
             if self.is_futile():
                 self.start_over()
-                await self.exchange()
+                await exchange(self)
             self.judge()
             self.opened = True
             while not self.ended:
@@ -99,6 +98,7 @@ cdef class Fetch(Receiver):
             self.finish()
         except (OriginFailed, RequestRefused) as failure:
             self.error = failure
+            self.blame(failure)
             self.fill.fail(failure)
         except Exception:
             self.error = OriginFailed(problems.INTERNAL)
@@ -138,58 +138,30 @@ cdef class Fetch(Receiver):
         elif self.offered:
             lines = [(b"If-None-Match", b", ".join([(<Entry>entry).etag for entry in self.offered]))]
         more = b"".join([b"%b: %b\r\n" % line for line in lines])
-        return origin_head(self.route, self.service, self.request, self.target, self.host, self.variant,
+        host = self.attempt.server.authority if self.route.host_of_server else self.host
+        return origin_head(self.route, self.service, self.request, self.target, host, self.variant,
                            self.forwarding, without, more)
-
-    async def exchange(self):
-        """Send the request and wait for the response's head; once more on a new connection if a kept one was stale."""
-        cdef bint again = True
-        self.wire = self.outgoing()
-        self.connection = self.route.pool.take()
-        while True:
-            if self.connection is None:
-                await self.connect()
-            self.taken = 0                              # a body that is kept is sent from its start
-            self.sent = self.body is None
-            self.requested_at = time(NULL)
-            self.connection.begin(self, self.wire)
-            try:
-                while self.head is None:
-                    self.progress()
-                    if self.head is None:
-                        await self.changed()
-                return
-            except OriginFailed as failure:
-                if not (again and self.resendable() and self.was_stale(failure)):
-                    raise
-                self.connection = None
-                self.error = None
-                again = False
-
-    async def connect(self):
-        self.dial()
-        while self.connection is None and self.error is None:
-            await self.changed()
-        if self.error is not None:
-            raise self.error
-
-    cdef dial(self):
-        """Open a connection in a task of its own; it is kept when this fetch no longer wants it."""
-        task = asyncio.ensure_future(self.route.pool.open())
-        task.add_done_callback(self.dialed)
 
     def dialed(self, task):
         """The connection is open, or is not to be had."""
+        cdef UpstreamConnection connection
         if task.cancelled():
             self.error = OriginFailed(problems.ORIGIN_RESET)
         elif task.exception() is not None:
-            self.error = task.exception()
-        elif self.orphan:
-            self.route.pool.release(task.result())
-            self.error = OriginFailed(problems.ORIGIN_RESET)
+            self.error = self.error or task.exception()
         else:
-            self.connection = task.result()
+            connection = task.result()
+            if self.error is not None or self.orphan:
+                connection.pool.release(connection)
+                self.error = self.error or OriginFailed(problems.ORIGIN_RESET)
+            else:
+                self.connection = connection
         self.wake()
+
+    cdef blame(self, object failure):
+        """The response breaks off: that counts against the server, unless nobody waited for it."""
+        if self.attempt is not None and self.opened and isinstance(failure, OriginFailed) and not self.orphan:
+            self.attempt.failed()
 
     cdef give_up_unread(self):
         """End what nobody reads and nothing will be stored of; a short rest is read to keep the connection."""
@@ -211,15 +183,6 @@ cdef class Fetch(Receiver):
             self.fill.wake()
         if not self.sent and self.connection.receiver is self:
             self.send_body()
-
-    cdef bint was_stale(self, object failure) except -1:
-        """Whether the kept connection had been closed by the origin before it saw the request."""
-        return failure.problem is problems.ORIGIN_RESET and self.connection.kept and not self.connection.heard
-
-    cdef bint resendable(self) except -1:
-        if self.orphan or self.request.method not in IDEMPOTENT:
-            return False
-        return self.body is None or self.body.keep
 
     cdef send_body(self):
         cdef bytes chunk
@@ -252,6 +215,7 @@ cdef class Fetch(Receiver):
     cdef start_over(self):
         """Ask again, without conditions: what is stored is not what the origin has."""
         self.contradicted = True
+        leave_server(self)
         if self.connection.receiver is self:
             self.connection.abort()
         if self.partial is not None:
@@ -499,6 +463,7 @@ cdef class Fetch(Receiver):
 
     cdef settle(self):
         """Give back what was reserved and let go of everything."""
+        leave_server(self)
         give_turn_back(self, False)
         if self.stores:
             self.service.cache.coalescing.end(self)

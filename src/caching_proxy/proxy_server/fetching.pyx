@@ -5,6 +5,7 @@ from libc.time cimport time
 from caching_proxy.cache_manager.cache_key cimport key_digest
 from caching_proxy.cache_manager.entry cimport Entry
 from caching_proxy.http.fields cimport F_AUTHORIZATION, F_IF_RANGE, F_RANGE, Fields
+from caching_proxy.proxy_server.affinity cimport balance_key
 from caching_proxy.proxy_server.exchange cimport Client
 
 from caching_proxy.cache_manager.rfc9111.directives import NO_DIRECTIVES
@@ -102,6 +103,7 @@ cdef revalidate_behind(Exchange x):
 cdef Fetch new_fetch(Exchange x, bytes url, bytes sharing):
     """A fetch for the request; what it brings is stored under `url`."""
     cdef Fetch fetch = Fetch.of(x.service, x.route, x.request, x.target, x.host, forwarding(x), x.variant, x.body)
+    fetch.balance_key = balance_key(x)
     if x.variant is not None:
         x.key = key_digest(x.url, x.variant)
         if x.verdict is not PASS and x.service.cache.stores():

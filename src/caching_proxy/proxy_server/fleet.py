@@ -9,6 +9,7 @@ from caching_proxy.configuration import Configuration
 from caching_proxy.proxy_server.listeners import Bound, Sockets, endpoints, of_worker
 from caching_proxy.proxy_server.proxy_server import ProxyServer
 from caching_proxy.proxy_server.receipt import Receipt
+from caching_proxy.proxy_server.server_states import ServerStates, merged
 
 
 class Fleet(Protocol):
@@ -25,6 +26,12 @@ class Fleet(Protocol):
 
     async def stats(self) -> dict[str, Any]:
         """Counters by name, of all workers together."""
+
+    async def origins(self) -> list[dict[str, Any]]:
+        """What there is to tell of each origin and its servers, of all workers together."""
+
+    def order(self, server: str, order: str, origin: str | None) -> dict[str, str]:
+        """Have a server ready, drained or disabled, in all workers. Raises ValueError."""
 
     async def clear(self) -> Receipt:
         """Drop every stored response."""
@@ -50,6 +57,10 @@ class Alone:
     def __init__(self, inherited: Bound | None = None) -> None:
         self.sockets = Sockets(inherited)
         self._server = ProxyServer()
+        self._states = ServerStates(self._tell)
+
+    def _tell(self) -> None:
+        self._server.tell(self._states.snapshot)
 
     @property
     def serving(self) -> bool:
@@ -67,10 +78,19 @@ class Alone:
         self._server.commit(plan)
         await self._server.listen(of_worker(bound, 0, 1, configuration.settings.backlog))
         self.sockets.commit(bound)
+        self._states.take_over(configuration)
 
     async def stats(self) -> dict[str, Any]:
         """Counters by name."""
         return self._server.stats()
+
+    async def origins(self) -> list[dict[str, Any]]:
+        """What there is to tell of each origin and its servers."""
+        return merged([self._server.origins()], self._states)
+
+    def order(self, server: str, order: str, origin: str | None) -> dict[str, str]:
+        """Have a server ready, drained or disabled. Raises ValueError (one line)."""
+        return self._states.order(server, order, origin)
 
     async def clear(self) -> Receipt:
         """Drop every stored response."""
@@ -90,6 +110,7 @@ class Alone:
         """Take nothing new, let exchanges end for at most `grace` seconds, close all."""
         self.sockets.close()
         await self._server.drain(grace)
+        await self._states.stop()
 
     def kill(self) -> None:
         """There is no other."""

@@ -115,7 +115,7 @@ cdef bytes origin_head(Route route, Service service, RequestHead request, bytes 
     wire.put(b" ", 1)
     wire.put_bytes(target)
     wire.put(b" HTTP/1.1\r\n", 11)
-    put_line(wire, b"Host", route.origin_host if route.origin_host is not None else host or b"")
+    put_line(wire, b"Host", host or b"" if route.origin_host is None else route.origin_host)
     if variant is not None and variant.accept_encoding is not None:
         without |= bit(F_ACCEPT_ENCODING)
     if route.request_changes is not None:

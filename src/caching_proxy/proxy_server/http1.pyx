@@ -551,9 +551,7 @@ cdef make_room(Service service, ClientConnection newcomer, str peer, int limit):
 def sweep(Service service not None, double now):
     """See to every connection's deadlines; `now` is the loop's monotonic time in seconds."""
     service.clock = now
-    for pool in service.pools:
-        (<Pool>pool).sweep(now)
-    service.forget_pools()
+    service.sweep_upstreams(now)
     for connection in list(service.clients):
         (<ClientConnection>connection).sweep(now)
 

@@ -20,15 +20,15 @@ from caching_proxy.http.problems import RequestRefused
 from caching_proxy.http.target import split_absolute
 from caching_proxy.proxy_server import http1, privileges
 from caching_proxy.proxy_server.access_log import AccessLog
-from caching_proxy.proxy_server.dialer import Dialer, Resolve, origin_tls, resolve
+from caching_proxy.proxy_server.dialer import Resolve, resolve
 from caching_proxy.proxy_server.errors import ListenError
 from caching_proxy.proxy_server.explain import explain
 from caching_proxy.proxy_server.listeners import Accepting
-from caching_proxy.proxy_server.origin import Origin
 from caching_proxy.proxy_server.receipt import Receipt
 from caching_proxy.proxy_server.routing import Router
+from caching_proxy.proxy_server.server_states import States
 from caching_proxy.proxy_server.service import Service
-from caching_proxy.proxy_server.upstream import Pool
+from caching_proxy.proxy_server.upstreams import Upstream
 from caching_proxy.settings import Origin as OriginSettings
 from caching_proxy.settings import Settings
 
@@ -45,16 +45,6 @@ _REDIS_SETTINGS = (
     *("redis_url", "redis_ca", "redis_host", "redis_port", "use_cluster", "redis_prefix"),
     *("redis_replica_reads", "redis_timeout", "stale_if_error", "redis_compress"),
 )
-
-
-@dataclass(frozen=True)
-class Upstream:
-    """An origin's connections, and all that they depend on."""
-
-    settings: OriginSettings
-    max_head: int
-    origin: Origin
-    pool: Pool
 
 
 @dataclass(frozen=True)
@@ -78,6 +68,7 @@ class ProxyServer:
         self._resolver = resolver
         self._service: Service | None = None
         self._upstreams: list[Upstream] = []
+        self._states: States = {}
         self._servers: dict[int, asyncio.Server] = {}  # by inode
         self._sweeping: asyncio.TimerHandle | None = None
         self._log: AccessLog | None = None
@@ -97,14 +88,14 @@ class ProxyServer:
         self._service = service
         try:
             upstreams = {
-                name: self._upstream(origin, configuration.settings.max_head)
+                name: self._upstream(name, origin, configuration.settings.max_head)
                 for name, origin in configuration.origins.items()
             }
             routes = [
                 service.make_route(
                     route,
                     upstreams[route.origin or DEFAULT].origin,
-                    upstreams[route.origin or DEFAULT].pool,
+                    upstreams[route.origin or DEFAULT].balancer,
                 )
                 for route in configuration.routes
             ]
@@ -122,7 +113,14 @@ class ProxyServer:
         self._service.take_over(settings, plan.router, authorities, _client_limit(settings))
         http1.judge_trust(self._service)
         self._share(settings)
-        self._upstreams = list(plan.upstreams.values())
+        upstreams = list(plan.upstreams.values())
+        for upstream in upstreams:
+            upstream.start(self._service)
+            upstream.tell(self._states.get(upstream.balancer.name, {}))
+        for upstream in self._upstreams:
+            if upstream not in upstreams:
+                upstream.stop()
+        self._upstreams = upstreams
         self._service.set_access_log(plan.log)
         if self._log is not None:
             self._log.close()
@@ -147,19 +145,18 @@ class ProxyServer:
         if plan.log is not None:
             plan.log.close()
 
-    def _upstream(self, settings: OriginSettings, max_head: int) -> Upstream:
+    def _upstream(self, name: str, settings: OriginSettings, max_head: int) -> Upstream:
         """The present one where nothing has changed. Raises ValueError."""
-        origin = Origin.parse(settings.url)
         for known in self._upstreams:
-            if (known.settings, known.max_head) == (settings, max_head):
+            if known.is_same(name, settings, max_head):
                 return known
-        authorities = settings.origin_ca.pem if settings.origin_ca is not None else None
-        tls = origin_tls(origin, authorities, settings.origin_insecure)
-        dialer = Dialer(
-            origin, tls, settings.connect_timeout, settings.resolve_interval, self._resolver
-        )
-        pool = Pool(dialer, settings, max_head)
-        return Upstream(settings, max_head, origin, pool)
+        return Upstream(name, settings, max_head, self._resolver)
+
+    def tell(self, states: States) -> None:
+        """What is known of the servers besides what this process sees."""
+        self._states = states
+        for upstream in self._upstreams:
+            upstream.tell(states.get(upstream.balancer.name, {}))
 
     # -- life
 
@@ -206,6 +203,8 @@ class ProxyServer:
         if self._sweeping is not None:
             self._sweeping.cancel()
         assert self._service is not None
+        for upstream in self._upstreams:
+            upstream.stop()
         http1.end(self._service)
         if self._service.cache.tier is not None:
             self._service.share(None, None)
@@ -231,6 +230,11 @@ class ProxyServer:
     def stats(self) -> dict[str, int | float]:
         """All counters by name; sizes in bytes."""
         return self._running.stats()
+
+    def origins(self) -> list[dict[str, Any]]:
+        """What there is to tell of each origin and its servers."""
+        now = asyncio.get_running_loop().time()
+        return [upstream.balancer.report(now) for upstream in self._upstreams]
 
     async def clear(self) -> Receipt:
         """Drop every stored response; how many there were here."""

@@ -14,6 +14,7 @@ from caching_proxy.http.fields cimport (
     F_FORWARDED, F_VIA, F_X_FORWARDED_FOR, F_X_FORWARDED_HOST, F_X_FORWARDED_PROTO, Fields, bit,
 )
 from caching_proxy.http.head cimport RequestHead
+from caching_proxy.proxy_server.affinity cimport take_session
 from caching_proxy.proxy_server.exchange cimport Client, Exchange
 from caching_proxy.proxy_server.fetching cimport find_fetch, go_alone, is_released, may_be_stale, revalidate_behind
 from caching_proxy.proxy_server.heads cimport WORDS_OF_GATEWAYS
@@ -189,6 +190,7 @@ cdef admit(Exchange x):
                                   request.fields)
     if x.route is None:
         raise RequestRefused(problems.NO_ROUTE)
+    take_session(x)
     if x.target != b"*" and request.method != b"PURGE":
         x.target = x.route.upstream_target(x.target)
 

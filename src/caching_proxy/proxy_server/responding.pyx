@@ -11,6 +11,7 @@ from caching_proxy.http.fields cimport (
     F_ETAG, F_IF_MODIFIED_SINCE, F_IF_NONE_MATCH, F_IF_RANGE, F_LAST_MODIFIED, F_RANGE, Fields, bit,
 )
 from caching_proxy.http.head cimport ResponseHead
+from caching_proxy.proxy_server.affinity cimport session_line
 from caching_proxy.proxy_server.fetch cimport Fetch
 from caching_proxy.proxy_server.heads cimport (
     KEY_SIZE, client_head, hit_head, key_of, metadata, own_response, partial_head,
@@ -215,7 +216,7 @@ cdef begin_response(Exchange x, bytes fate):
     if unchanged:
         fate += b"; fwd-status=%d" % x.fetch.status
     out = client_head(x.route, x.service, head, x.key, fate, length, chunked, unchanged, age, excluded,
-                      connection_line(x))
+                      session_line(x) + connection_line(x))
     if unchanged:
         x.fetch.stays = x.fetch.stays or fill.keep
         x.ended = True
@@ -332,6 +333,8 @@ cdef refuse(Exchange x, object problem, bytes fate):
     more = b'%b%b%b; detail="%b"\r\n' % (x.service.cache_status, fate, key, text)
     if x.key is not None:
         more = b"X-Cache: MISS\r\nX-Cache-Key: %b\r\n%b" % (x.key, more)
+    if problem.retry_after:
+        more = b"Retry-After: %d\r\n%b" % (problem.retry_after, more)
     if problem.status in (200, 405):
         more = b"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n" + more
     respond_own(x, problem.status, problem.reason.encode(),

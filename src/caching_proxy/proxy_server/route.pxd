@@ -7,7 +7,7 @@ from caching_proxy.cache_manager.cache_manager cimport CacheManager
 from caching_proxy.cache_manager.entry cimport Entry
 from caching_proxy.cache_manager.storing_policy cimport StoringPolicy
 from caching_proxy.http.fields cimport Fields
-from caching_proxy.proxy_server.upstream cimport Pool
+from caching_proxy.load_balancer.load_balancer cimport LoadBalancer
 
 cdef class Route:
     cdef readonly str name
@@ -41,7 +41,8 @@ cdef class Route:
     cdef frozenset keyed_names        # of request fields, besides those that always are
     cdef frozenset sent_names         # of request fields that are sent on even if they are words of gateways
     # the origin
-    cdef readonly Pool pool
+    cdef readonly LoadBalancer balancer
+    cdef bint host_of_server          # Host is the chosen server's
     cdef bytes origin_url             # scheme and authority: the beginning of every URL in a key
     cdef bytes origin_host            # the Host that --host-header names, None for the client's
     cdef bint host_keyed              # the client's authority goes upstream, so it is in the key

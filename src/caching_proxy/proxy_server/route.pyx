@@ -4,6 +4,7 @@ import re
 from hashlib import sha256
 
 from caching_proxy.http.fields cimport FieldId, F_COOKIE, F_OTHER, F_UNKEYED, Fields, bit, field_id
+from caching_proxy.load_balancer.load_balancer cimport SESSION
 
 from caching_proxy.cache_manager.key_rules import KeyRules, cookies, has_parameter
 from caching_proxy.cache_manager.rfc9111.freshness import TimeToLive
@@ -18,13 +19,13 @@ cdef tuple SCHEMES = (b"http", b"https")
 cdef class Route:
     """What is set for the requests that a route takes; it never changes."""
 
-    def __init__(self, settings, origin, Pool pool not None, CacheManager cache not None):
+    def __init__(self, settings, origin, LoadBalancer balancer not None, CacheManager cache not None):
         """`settings` are those of settings.Route; `origin` is a proxy_server.origin.Origin."""
         self.name = settings.route
         self.cache = cache
         self.set_conditions(settings)
         self.set_storing(settings)
-        self.set_upstream(settings, origin, pool)
+        self.set_upstream(settings, origin, balancer)
         self.set_key(settings)
         self.set_lane(settings)
 
@@ -58,10 +59,11 @@ cdef class Route:
         self.purgers = TrustedNetworks(settings.purge_from)
         self.bypasses = [condition(bypass) for bypass in settings.bypass]
 
-    def set_upstream(self, settings, origin, Pool pool):
-        self.pool = pool
+    def set_upstream(self, settings, origin, LoadBalancer balancer):
+        self.balancer = balancer
         self.origin_url = origin.url
-        self.origin_host = None if settings.host_header == "client" else origin.authority
+        self.host_of_server = settings.host_header == "server"
+        self.origin_host = origin.authority if settings.host_header == "origin" else None
         self.forwarded_host = settings.forwarded_host
         self.host_keyed = settings.forwarded_host or settings.host_header == "client"
         self.normalize = settings.normalize_path
@@ -89,6 +91,8 @@ cdef class Route:
         self.has_lane = self.stores and self.rewrite is None and not (
             self.host_keyed or self.normalize or self.key_rules is not None)
         self.lane_queries = True
+        if self.balancer.keyed_by == SESSION:
+            self.lane_without |= bit(F_COOKIE)          # it is taken out first
         self.prefix = self.origin_url + self.base_path
         for bypass in settings.bypass:
             if bypass.header is not None:

@@ -6,6 +6,7 @@ from caching_proxy.proxy_server.route cimport Route
 
 cdef class Router:
     cdef readonly list routes
+    cdef readonly frozenset balancers
     cdef Route only                   # where there is one for everything
     cdef frozenset names              # hosts that the routes name
 

@@ -24,6 +24,7 @@ cdef class Router:
     def __init__(self, routes):
         cdef Route route
         self.routes = list(routes)
+        self.balancers = frozenset([route.balancer for route in self.routes])
         self.names = frozenset([name for route in self.routes for name in route.hosts or () if name[:1] != b"."])
         route = self.routes[0]
         if route.plain and route.hosts is None and route.paths is None:

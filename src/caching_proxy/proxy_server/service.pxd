@@ -16,6 +16,7 @@ cdef class Service:
     # where requests go
     cdef readonly Router router
     cdef readonly set pools           # those in use, and those whose last connections are still at work
+    cdef readonly set balancers       # those in use, and those for which somebody still waits
     cdef object trusted               # TrustedNetworks
     cdef frozenset authorities        # those that are ours, of an absolute-form target; lower case
     cdef bytes via
@@ -64,4 +65,6 @@ cdef class Service:
     cdef bint is_ours(self, bytes authority) except -1
     cdef int64_t purge_target(self, bytes target, bytes host, bint soft) except -1
     cdef int64_t purge_prefix(self, bytes prefix, bytes host, bint soft) except -1
+    cdef sweep_upstreams(self, double now)
+    cdef forget_pools(self)
     cdef int64_t purge_tags(self, tags, bint soft) except -1

@@ -7,6 +7,7 @@ from libc.stdint cimport int64_t
 from caching_proxy.cache_manager.cache_manager cimport CacheManager
 from caching_proxy.cache_manager.redis_tier cimport RedisTier, all_done
 from caching_proxy.http.wire cimport Wire
+from caching_proxy.load_balancer.load_balancer cimport LoadBalancer
 from caching_proxy.proxy_server.route cimport Route
 from caching_proxy.proxy_server.routing cimport Router
 from caching_proxy.proxy_server.upstream cimport Pool
@@ -26,13 +27,18 @@ cdef class Service:
         self.clients = set()
         self.per_client = {}
         self.pools = set()
+        self.balancers = set()
         self.unheard = []
         self.wire = Wire()
         self.hit_wire = Wire()
 
-    def make_route(self, settings, origin, Pool pool not None):
+    def make_route(self, settings, origin, LoadBalancer balancer not None):
         """A route by settings.Route to a proxy_server.origin.Origin; it takes requests once it is taken over."""
-        return Route(settings, origin, pool, self.cache)
+        return Route(settings, origin, balancer, self.cache)
+
+    def keep_pool(self, Pool pool not None):
+        """Look after these connections until they are let go."""
+        self.pools.add(pool)
 
     def take_over(self, settings, Router router not None, authorities, int max_connections):
         """Go by these from now on; exchanges under way end by what they began with.
@@ -40,8 +46,6 @@ cdef class Service:
         `settings` are those of settings.Settings; `authorities` (bytes, lower case) are names of ours besides those of
         the routes; `max_connections` counts clients.
         """
-        cdef Route route
-        cdef Pool pool
         self.set_limits(settings, max_connections)
         self.trusted = TrustedNetworks(settings.trusted_proxies)
         self.authorities = frozenset(authorities)
@@ -50,10 +54,7 @@ cdef class Service:
         self.hit_status = b"\r\n%b; hit; ttl=" % self.cache_status
         self.cache.resize(settings)
         self.router = router
-        used = {route.pool for route in router.routes}
-        for pool in self.pools - used:
-            pool.retire()
-        self.pools |= used
+        self.balancers |= {route.balancer for route in router.routes}
         self.cache.keep_variants({route.variants for route in router.routes})
 
     def share(self, address, settings):
@@ -136,7 +137,18 @@ cdef class Service:
         self.purged += number
         return number
 
-    def forget_pools(self):
+    cdef sweep_upstreams(self, double now):
+        """See to the deadlines of connections to servers, and of those that wait for a server."""
+        cdef LoadBalancer balancer
+        for pool in self.pools:
+            (<Pool>pool).sweep(now)
+        for balancer in list(self.balancers):
+            balancer.sweep(now)
+            if not balancer.line and balancer not in self.router.balancers:
+                self.balancers.discard(balancer)
+        self.forget_pools()
+
+    cdef forget_pools(self):
         """Let go of pools that are retired and have no connection any more."""
         cdef Pool pool
         for pool in list(self.pools):

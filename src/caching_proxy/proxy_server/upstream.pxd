@@ -14,6 +14,7 @@ cdef class Receiver(Flight):
     cdef list interims                # 1xx responses nobody has relayed yet
     cdef int interim_count
     cdef bint is_head                 # the method is HEAD: the response ends with its head
+    cdef double deadline              # monotonic seconds until which a head has to be there; 0: none
     cdef bint sent                    # the request is sent whole
     cdef bint ended                   # the response has come whole
     cdef object error                 # OriginFailed, when it will not

@@ -114,6 +114,8 @@ cdef class UpstreamConnection(Source):
 
     cdef waits(self, double seconds):
         self.deadline = self.pool.clock + seconds
+        if self.decoder is None and self.receiver is not None and 0 < self.receiver.deadline < self.deadline:
+            self.deadline = self.receiver.deadline
 
     cdef expire(self, double now):
         """Close it when what it waits for has not come in time."""
@@ -243,9 +245,9 @@ cdef class Pool:
                 return connection
         return None
 
-    async def open(self):
-        """A new connection. Raises OriginFailed."""
-        connection = await self.dialer.connect(self)
+    async def open(self, double limit):
+        """A new connection, in at most `limit` seconds. Raises OriginFailed."""
+        connection = await self.dialer.connect(self, limit)
         self.opened += 1
         return connection
 
@@ -272,6 +274,10 @@ cdef class Pool:
         connection.kept = True
         connection.waits(self.idle_timeout)
         self.idle.append(connection)
+
+    def let_go(self):
+        """Keep no connections any more."""
+        self.retire()
 
     cdef retire(self):
         """Nothing new begins here: close what is idle, and the rest when it has done its work."""

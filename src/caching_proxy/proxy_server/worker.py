@@ -41,7 +41,9 @@ class Worker:
             "discard": self._discard,
             "commit": self._commit,
             "listen": self._listen,
+            "states": self._states,
             "stats": self._stats,
+            "origins": self._origins,
             "clear": self._clear,
             "purge": self._purge,
             "explain": self._explain,
@@ -90,6 +92,14 @@ class Worker:
 
     async def _stats(self, asked: dict[str, Any], sockets: list[socket.socket]) -> dict[str, Any]:
         return self._server.stats()
+
+    async def _states(self, asked: dict[str, Any], sockets: list[socket.socket]) -> None:
+        self._server.tell(asked)
+
+    async def _origins(
+        self, asked: dict[str, Any], sockets: list[socket.socket]
+    ) -> list[dict[str, Any]]:
+        return self._server.origins()
 
     async def _clear(self, asked: dict[str, Any], sockets: list[socket.socket]) -> Receipt:
         return await self._server.clear()

@@ -27,6 +27,7 @@ from caching_proxy.proxy_server.cores import available_cores
 from caching_proxy.proxy_server.errors import ListenError
 from caching_proxy.proxy_server.listeners import Bound, Sockets, endpoints, of_worker
 from caching_proxy.proxy_server.receipt import Receipt, sum_of
+from caching_proxy.proxy_server.server_states import ServerStates, merged
 from caching_proxy.proxy_server.worker import described
 
 logger = logging.getLogger("caching_proxy")
@@ -89,6 +90,8 @@ class Supervisor:
         self._environment = _environment()
         self._shared = _shared_memory(SIZE)
         self._changing = asyncio.Lock()
+        self._states = ServerStates(self._tell)
+        self._telling: set[asyncio.Task[None]] = set()
 
     @property
     def serving(self) -> bool:
@@ -107,6 +110,7 @@ class Supervisor:
                 self._configuration, self._wanted = configuration, number
                 self._user = configuration.settings.user  # for good: rights do not come back
                 await self._start_all()
+                self._states.take_over(configuration)
                 return
             bound = self.sockets.prepare(endpoints(configuration), number)
             workers = list(self._workers.values())
@@ -121,6 +125,7 @@ class Supervisor:
             kept = [worker for worker in workers if worker.number < self._wanted]
             await asyncio.gather(*map(self._commit, kept))
             self._adjust_number(configuration.settings.grace)
+            self._states.take_over(configuration)
 
     async def _prepare(
         self, workers: Sequence[_Worker], configuration: Configuration, number: int
@@ -224,6 +229,7 @@ class Supervisor:
         try:
             await worker.channel.call("prepare", told, (), timeout)
             self._live.add(worker)  # before it accepts: a purge has to reach it
+            await worker.channel.call("states", self._states.snapshot, (), timeout)
             await self._have_listen(worker, "commit")
         except BaseException:
             worker.signal(signal.SIGKILL)
@@ -326,6 +332,23 @@ class Supervisor:
         sums["hit_ratio"] = round(sums["hits"] / asked, 4) if asked else 0.0
         return {**sums, "workers": len(answers), "worker_restarts": self._restarts}
 
+    async def origins(self) -> list[dict[str, Any]]:
+        """What there is to tell of each origin and its servers, of all workers together."""
+        return merged(await self._ask_all("origins", {}), self._states)
+
+    def order(self, server: str, order: str, origin: str | None) -> dict[str, str]:
+        """Have a server ready, drained or disabled, in all workers. Raises ValueError."""
+        return self._states.order(server, order, origin)
+
+    def _tell(self) -> None:
+        """Have every worker know what is known of servers."""
+        task = asyncio.ensure_future(self._tell_all())
+        self._telling.add(task)
+        task.add_done_callback(self._telling.discard)
+
+    async def _tell_all(self) -> None:
+        await self._ask_all("states", self._states.snapshot)
+
     async def clear(self) -> Receipt:
         """Drop every stored response of every worker."""
         return sum_of(Receipt(*told) for told in await self._ask_all("clear", {}))
@@ -363,6 +386,7 @@ class Supervisor:
     async def drain(self, grace: float) -> None:
         """Take nothing new, let exchanges end for at most `grace` seconds, close all."""
         self._let_go()
+        await self._states.stop()
         async with self._changing:
             self._let_go()  # of those that a change under way has begun
             self.sockets.close()

@@ -1,0 +1,452 @@
+"""Which server of an origin gets a request, and what is learnt from how that goes.
+
+`begin` picks a server and counts the request there; the Attempt that it returns is told what came of it and ends. What
+changes the servers' standing (outcomes, health checks, orders, time) rebuilds the list that the strategy chooses from,
+so that a pick itself looks at nothing.
+"""
+
+import logging
+from collections import OrderedDict
+from time import monotonic
+
+cimport cython
+from libc.stdint cimport int64_t, uint64_t
+
+from caching_proxy.fiber cimport Fiber
+from caching_proxy.load_balancer.balance_strategy cimport BalanceStrategy
+from caching_proxy.load_balancer.circuit_breaker cimport CLOSED, HALF_OPEN, OPEN, CircuitRules
+from caching_proxy.load_balancer.ejection cimport Ejection
+from caching_proxy.load_balancer.measures cimport Outcomes
+from caching_proxy.load_balancer.retry cimport RetryPolicy
+from caching_proxy.load_balancer.server cimport DISABLED, DRAIN, READY, Server
+
+from caching_proxy.load_balancer.randomness import Random
+from caching_proxy.load_balancer.strategies import STRATEGIES, WITHOUT_WEIGHTS
+
+log = logging.getLogger("caching_proxy")
+
+cdef str ALONE = "none"
+cdef frozenset ERRORS = frozenset((500, 502, 503, 504))
+cdef dict ORDERS = {"ready": READY, "drain": DRAIN, "disabled": DISABLED}
+
+cdef dict KINDS = {"url": URL, "address": ADDRESS, "header": HEADER, "cookie": COOKIE}
+
+cdef enum:
+    STEPS = 10                # of a slow start
+
+
+@cython.freelist(64)
+cdef class Attempt:
+    """One request at one server, counted exactly once whatever becomes of it."""
+
+    cdef heard(self, int status):
+        """The response's head has come."""
+        cdef double now = monotonic()
+        cdef bint error = status in ERRORS
+        cdef double took = now - self.began_at
+        self.server.latency.add(took, now)
+        self.well = not error or status == 500
+        self.judge(error, not self.well, took, now)
+
+    cdef failed(self):
+        """There is no response, or it breaks off."""
+        cdef double now = monotonic()
+        cdef Outcomes* bucket
+        self.well = False
+        if not self.judged:
+            self.judge(True, True, now - self.began_at, now)
+            return
+        bucket = self.server.window.at(now)
+        bucket.errors += 1
+        bucket.failures += 1
+        self.server.window.sums.errors += 1
+        self.server.window.sums.failures += 1
+        self.server.errors += 1
+        self.server.consecutive += 1
+        self.balancer.look_into(self.server, now)
+
+    cdef judge(self, bint error, bint failure, double took, double now):
+        cdef Server server = self.server
+        cdef double limit = server.circuit.rules.latency
+        cdef bint slow = 0 < limit < took
+        self.judged = True
+        server.errors += error
+        server.consecutive += failure
+        server.window.count(now, error, failure, slow)
+        if self.trial:
+            self.trial = False
+            server.circuit.under_way -= 1
+            if server.circuit.tried(not failure and not slow, now):
+                self.balancer.circuit_changed(server)
+        elif failure or slow:
+            if server.circuit.judge(server.window, now):
+                self.balancer.circuit_changed(server)
+        if failure:
+            self.balancer.look_into(server, now)
+
+    cdef end(self):
+        """The server is done with it, or nobody waits for that any more."""
+        if self.over:
+            return
+        self.over = True
+        if self.trial:
+            self.server.circuit.under_way -= 1
+        if self.judged and self.well:
+            self.server.consecutive = 0
+        self.balancer.left(self.server)
+
+    def hear(self, int status):
+        """The response's head has come."""
+        self.heard(status)
+
+    def fail(self):
+        """There is no response, or it breaks off."""
+        self.failed()
+
+    def finish(self):
+        """The server is done with it."""
+        self.end()
+
+
+cdef class Place:
+    """In the line of those that wait for a server."""
+
+
+cdef class LoadBalancer:
+    """The servers of one origin, as this process sees them."""
+
+    def __init__(self, str name not None, settings, str strategy not None=ALONE, seed=None):
+        """`settings` are those of settings.OriginSettings; `seed` is for the strategies that draw.
+
+        Without a strategy the origin is its own server.
+        """
+        self.name = name
+        self.strategy_name = strategy
+        self.strategy = STRATEGIES.get(strategy, STRATEGIES["round-robin"])(Random(seed))
+        self.weighted = strategy not in WITHOUT_WEIGHTS
+        self.set_key(strategy, settings)
+        self.servers = []
+        self.leaving = []
+        self.chosen = []
+        self.circuits = CircuitRules(settings, strategy is ALONE)
+        self.ejection = Ejection(settings)
+        self.retry = RetryPolicy(settings)
+        self.line = OrderedDict()
+        self.queue_size = settings.queue_size
+        self.queue_timeout = settings.queue_timeout
+        self.slow_start = settings.slow_start
+        self.clock = self.strategy.clock = monotonic()
+
+    cdef set_key(self, str strategy, settings):
+        kind, _, name = settings.hash_by.partition(":")
+        self.keyed_by = NOTHING
+        if strategy == "consistent-hash":
+            self.keyed_by = KINDS[kind]
+            self.key_name = name.lower().encode() if kind == "header" else name.encode()
+        elif strategy == "sticky-cookie":
+            self.keyed_by = SESSION
+            self.key_name = settings.sticky_cookie.encode()
+
+    # -- requests
+
+    cdef Attempt begin(self, uint64_t key, list tried):
+        """Take a server for a request; None where nobody takes it (see `shortage`).
+
+        `key` is what the strategy goes by, if by anything; `tried` are servers that had it already, or None.
+        """
+        cdef Server server
+        cdef Attempt attempt
+        if self.count == 0 and tried is None:
+            return None
+        server = self.strategy.choose(key) if self.count else None
+        if server is None or not server.takes() or (tried is not None and server in tried):
+            server = self.elsewhere(tried)
+            if server is None:
+                return None
+        server.in_flight += 1
+        server.requests += 1
+        if server.slot >= 0:
+            self.strategy.began(server)
+        attempt = Attempt.__new__(Attempt)
+        attempt.balancer = self
+        attempt.server = server
+        attempt.began_at = monotonic()
+        if server.circuit.state == HALF_OPEN:
+            attempt.trial = True
+            server.circuit.under_way += 1
+        return attempt
+
+    cdef Server elsewhere(self, list tried):
+        """The one with the least to do that takes a request and has not had this one; None: there is none."""
+        cdef Server each, best = None
+        for each in self.chosen:
+            if each.takes() and (tried is None or each not in tried) and (
+                    best is None or each.in_flight * best.share < best.in_flight * each.share):
+                best = each
+        if best is None and tried is not None:
+            for each in self.servers:
+                if each.backup and each.order == READY and each.is_healthy() and each.takes() and each not in tried:
+                    return each
+        return best
+
+    cdef Shortage shortage(self) except *:
+        """Why nobody takes a request."""
+        cdef Server each
+        cdef bint ready = False
+        if not self.resolved:
+            return UNKNOWN
+        for each in self.chosen:
+            if each.circuit.state == CLOSED:
+                return BUSY
+        for each in self.servers:
+            ready = ready or each.order == READY
+        return CIRCUITS if ready else OUT
+
+    cdef bint may_retry(self, list tried) except -1:
+        """Whether a request may go to a server that has not had it; it is counted."""
+        if self.elsewhere(tried) is None:
+            return False
+        if not self.retry.budget.retry(self.clock):
+            self.retries_denied += 1
+            return False
+        self.retries += 1
+        return True
+
+    cdef left(self, Server server):
+        """A request has left it: somebody else may come."""
+        server.in_flight -= 1
+        if server.slot >= 0:
+            self.strategy.ended(server)
+        if self.line:
+            self.call_next()
+
+    # -- the line
+
+    cdef Place line_up(self, Fiber fiber, double until):
+        """A place behind all others, or None where there is no room; `until` (monotonic seconds) it is kept."""
+        cdef Place place
+        if len(self.line) >= self.queue_size:
+            self.turned_away += 1
+            return None
+        place = Place.__new__(Place)
+        place.fiber = fiber
+        place.until = until
+        self.line[place] = None
+        self.queued += 1
+        return place
+
+    cdef leave_line(self, Place place):
+        self.line.pop(place, None)
+
+    cdef call_next(self):
+        """It is the first one's turn."""
+        cdef Place place = self.line.popitem(False)[0]
+        place.called = True
+        place.fiber.wake()
+
+    cdef expire(self, double now):
+        """Let those go that have waited too long: nearly in the order in which they came."""
+        cdef Place place
+        for place in [place for place in self.line if now >= (<Place>place).until]:
+            if self.line.pop(place, self) is not self:
+                self.turned_away += 1
+                place.expired = True
+                place.fiber.wake()
+
+    cdef call_all(self):
+        """Have as many look again as find something: a server, or that there will be none."""
+        cdef int64_t number = len(self.line)
+        while self.line and number > 0:
+            number -= 1
+            if self.elsewhere(None) is None and self.shortage() == BUSY:
+                return
+            self.call_next()
+
+    # -- the servers
+
+    def server(self, str name not None, int weight=1, bint backup=False, limit=0):
+        """A new server, not yet one of `servers`."""
+        return Server(name, rules=self.circuits, weight=weight, backup=backup, limit=limit)
+
+    def set_servers(self, list servers not None):
+        """These are the servers from now on; requests under way at others end there."""
+        cdef Server each
+        self.resolved = True
+        for each in self.servers:
+            if each not in servers:
+                each.leaving = True
+                self.leaving.append(each)
+        self.servers = servers
+        self.strategy.enroll(servers)
+        self.refresh()
+
+    def unresolvable(self, failure):
+        """No name leads anywhere, for this reason (OriginFailed): whoever waits is to hear of it."""
+        cdef int64_t number = len(self.line)
+        self.failure = failure
+        while self.line and number > 0:
+            number -= 1
+            self.call_next()
+
+    def set_health(self, str name, bint up, str why not None):
+        """What the health checks say of a server; `why` it is down."""
+        cdef Server each
+        for each in self.servers:
+            if each.name != name or each.down == (not up):
+                continue
+            each.down = not up
+            if up:
+                each.ejected_until = 0
+                self.recovered(each)
+                log.info("server %s is up again", name)
+            else:
+                each.why = why
+                log.warning("server %s is down: %s", name, why)
+            self.refresh()
+
+    def set_order(self, str name, str order):
+        """What an operator wants of a server: ready, drain or disabled; whether there is such a server."""
+        cdef Server each
+        for each in self.servers:
+            if each.name == name:
+                if each.order != ORDERS[order]:
+                    each.order = ORDERS[order]
+                    log.info("server %s: %s", name, order)
+                    self.refresh()
+                return True
+        return False
+
+    cdef refresh(self):
+        """Settle from which servers is chosen; call those that wait for one."""
+        cdef Server each
+        cdef bint ramps = False
+        self.chosen = self.choose_from()
+        self.count = len(self.chosen)
+        for each in self.chosen:
+            ramps = ramps or each.returned_at != 0
+        for each in self.chosen:
+            each.share = self.share_of(each, ramps)
+        self.strategy.build(self.chosen)
+        if self.line:
+            self.call_all()
+
+    cdef list choose_from(self):
+        """The healthy ones; backups where there are none; where too few are, all whose circuits are not open."""
+        cdef list ready = [each for each in self.servers if (<Server>each).order == READY]
+        cdef list main = [each for each in ready if not (<Server>each).backup]
+        cdef list healthy = [each for each in main if (<Server>each).is_healthy()]
+        cdef list backups
+        cdef bint panicked = self.panics
+        self.panics = len(healthy) < max(1.0, self.ejection.panic * len(main))
+        if self.panics and not healthy:
+            backups = [each for each in ready if (<Server>each).backup and (<Server>each).is_healthy()]
+            if backups:
+                self.panics = False
+                return backups
+        if not main:
+            self.panics = False
+            return [each for each in ready if (<Server>each).circuit.state != OPEN]
+        if self.panics and not panicked:
+            log.error("origin %s: %d of %d servers are healthy: all are used", self.name, len(healthy), len(main))
+        elif panicked and not self.panics:
+            log.info("origin %s: %d of %d servers are healthy again", self.name, len(healthy), len(main))
+        if not self.panics:
+            return healthy
+        return [each for each in main if (<Server>each).circuit.state != OPEN]
+
+    cdef int64_t share_of(self, Server server, bint ramps) except -1:
+        """Its weight for the strategy; while any starts slowly in STEPS times as fine parts."""
+        cdef int64_t weight = server.weight if self.weighted else 1
+        if not ramps:
+            return weight
+        if server.returned_at == 0:
+            return weight * STEPS
+        return weight * max(1, min(STEPS, <int64_t>((self.clock - server.returned_at) / self.slow_start * STEPS)))
+
+    # -- what changes by itself
+
+    cdef look_into(self, Server server, double now):
+        """It has failed once more."""
+        if self.ejection.is_due(server) and not server.down and not self.ejection.spares(server, self.servers):
+            self.ejection.eject(server, now, f"{server.consecutive} requests in a row failed")
+            self.refresh()
+
+    cdef circuit_changed(self, Server server):
+        if server.circuit.state == OPEN:
+            log.warning("server %s: its circuit is open: %s", server.name, server.circuit.why)
+        elif server.circuit.state == HALF_OPEN:
+            log.info("server %s: its circuit is half-open: %d requests try it", server.name, self.circuits.trials)
+        else:
+            server.window.clear()
+            log.info("server %s: its circuit is closed", server.name)
+            self.recovered(server)
+        self.refresh()
+
+    cdef recovered(self, Server server):
+        server.consecutive = 0
+        server.returned_at = self.clock if self.slow_start else 0
+
+    cdef sweep(self, double now):
+        """Look at what time alone changes; to be called a few times a second."""
+        cdef Server each
+        cdef bint changed = False
+        cdef bint turned = <int64_t>now != <int64_t>self.clock
+        self.clock = self.strategy.clock = now
+        for each in self.servers:
+            changed = self.look_at(each, now) or changed
+        if turned and len(self.servers) > 1:
+            each = self.ejection.outlier(self.servers, now)
+            if each is not None and not each.down and not self.ejection.spares(each, self.servers):
+                self.ejection.eject(each, now, self.ejection.told(each))
+                changed = True
+        if changed:
+            self.refresh()
+        if self.line:
+            self.expire(now)
+        if self.leaving:
+            self.leaving = [each for each in self.leaving if (<Server>each).in_flight]
+
+    cdef bint look_at(self, Server server, double now) except -1:
+        """Whether the strategy has to know what time has changed of it."""
+        cdef bint changed = False
+        if server.ejected_until and now >= server.ejected_until:
+            server.ejected_until = 0
+            server.ejected_last = now
+            self.recovered(server)
+            log.info("server %s gets requests again", server.name)
+            changed = True
+        elif server.ejections and not server.ejected_until and now - server.ejected_last >= self.ejection.time_max:
+            server.ejections = 0
+        if server.circuit.wait_over(now):
+            self.circuit_changed(server)
+        if server.returned_at:
+            changed = True
+            if now - server.returned_at >= self.slow_start:
+                server.returned_at = 0
+        return changed
+
+    # -- for tools
+
+    def look(self, double now):
+        """Look at what time (monotonic seconds) alone changes."""
+        self.sweep(now)
+
+    def attempt(self, uint64_t key=0, list tried=None):
+        """Take a server for a request; None where nobody takes it."""
+        return self.begin(key, tried)
+
+    def report(self, double now):
+        """What there is to tell of it, for JSON."""
+        cdef Server each
+        return {
+            "origin": self.name,
+            "strategy": self.strategy_name,
+            "healthy": sum([each.order == READY and each.is_healthy() for each in self.servers]),
+            "panic": bool(self.panics),
+            "waiting": len(self.line),
+            "queued": self.queued,
+            "turned_away": self.turned_away,
+            "retries": self.retries,
+            "retries_denied": self.retries_denied,
+            "servers": [each.report(now) for each in self.servers + self.leaving],
+        }

@@ -1,0 +1,81 @@
+"""One upstream server: what it may take, how it does, whether requests go to it."""
+
+from caching_proxy.load_balancer.circuit_breaker cimport CLOSED, HALF_OPEN, OPEN, CircuitBreaker, CircuitRules
+from caching_proxy.load_balancer.measures cimport Latency, Window
+
+from hashlib import blake2b
+
+cdef tuple ORDERS = ("ready", "drain", "disabled")
+
+
+cdef class Server:
+    """One upstream server of one origin, as this process sees it."""
+
+    def __init__(self, str name not None, *, CircuitRules rules not None, int weight=1, bint backup=False,
+                 limit=0):
+        """`name` is host:port; `limit` is the most requests it gets at a time (0: any)."""
+        self.name = name
+        self.weight = weight
+        self.backup = backup
+        self.limit = limit
+        self.id = int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "big")
+        self.circuit = CircuitBreaker(rules)
+        self.why = ""
+        self.slot = -1
+        self.share = weight
+        self.window = Window()
+        self.latency = Latency()
+
+    cdef bint takes(self) except -1:
+        """Whether it takes one more request now."""
+        if self.limit and self.in_flight >= self.limit:
+            return False
+        return self.circuit.takes()
+
+    cdef bint is_healthy(self) except -1:
+        """Whether nothing speaks against it."""
+        return not self.down and self.ejected_until == 0 and self.circuit.state != OPEN
+
+    @property
+    def state(self):
+        """In one word: what keeps requests from it, or `up`."""
+        if self.order != 0:
+            return ORDERS[self.order]
+        if self.leaving:
+            return "leaving"
+        if self.down:
+            return "down"
+        if self.ejected_until:
+            return "ejected"
+        if self.circuit.state == OPEN or self.circuit.state == HALF_OPEN:
+            return f"circuit {self.circuit.name}"
+        return "slow start" if self.returned_at else "up"
+
+    @property
+    def ordered(self):
+        """ready, drain or disabled."""
+        return ORDERS[self.order]
+
+    cdef str cause(self):
+        """What speaks against it, in words."""
+        if self.down or self.ejected_until:
+            return self.why
+        return "" if self.circuit.state == CLOSED else self.circuit.why
+
+    def report(self, double now):
+        """What there is to tell of it, for JSON; `latency` has the counts of measures.BUCKETS."""
+        return {
+            "server": self.name,
+            "state": self.state,
+            "order": self.ordered,
+            "weight": self.weight,
+            "backup": bool(self.backup),
+            "in_flight": self.in_flight,
+            "limit": self.limit,
+            "requests": self.requests,
+            "errors": self.errors,
+            "circuit": self.circuit.name,
+            "circuit_opened": self.circuit.opened,
+            "why": self.cause(),
+            "latency": self.latency.buckets(now),
+        }

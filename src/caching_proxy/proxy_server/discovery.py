@@ -1,0 +1,176 @@
+"""Where the servers of an origin are: their names, looked up again and again."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from caching_proxy.load_balancer.server_address import ServerAddress
+from caching_proxy.proxy_server.dialer import Address, Resolve
+from caching_proxy.proxy_server.origin import Origin
+
+logger = logging.getLogger("caching_proxy")
+
+HTTP_PORT, HTTPS_PORT = 80, 443
+
+
+class Member(NamedTuple):
+    """One server: a name has as many as it has addresses.
+
+    `name` is HOST:PORT as configured, or ADDRESS:PORT where there are several; `addresses` are
+    tried in order.
+    """
+
+    name: str
+    server: ServerAddress
+    origin: Origin
+    addresses: tuple[Address, ...]
+
+
+Changed = Callable[[list[Member]], None]
+
+
+class Discovery:
+    """Tells who the servers are, at first and whenever that changes.
+
+    A name is looked up every `interval` seconds; while it does not resolve its last addresses hold.
+    """
+
+    def __init__(
+        self,
+        origin: Origin,
+        servers: Sequence[ServerAddress],
+        resolver: Resolve,
+        interval: float,
+        changed: Changed,
+    ) -> None:
+        self._servers = [(server, server_origin(server, origin)) for server in servers]
+        self._resolver = resolver
+        self._interval = interval
+        self._changed = changed
+        self._known: dict[int, list[tuple[Address, ...]]] = {}
+        self._failing: dict[int, str] = {}
+        self._last: list[Member] = []
+        self._look = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Tell of those that need no looking up at once, then of the others."""
+        for number, (server, place) in enumerate(self._servers):
+            if is_address(server.host):
+                self._known[number] = [((server.host, place.port),)]
+        if self._known:
+            self._tell()
+        if len(self._known) < len(self._servers):
+            self._task = asyncio.ensure_future(self._run())
+
+    def stop(self) -> None:
+        """Tell nothing any more."""
+        if self._task is not None:
+            self._task.cancel()
+
+    def look(self) -> None:
+        """Look the names up at once."""
+        self._look.set()
+
+    @property
+    def failures(self) -> list[str]:
+        """Why names do not resolve, in words."""
+        return list(self._failing.values())
+
+    async def _run(self) -> None:
+        while True:
+            self._look.clear()
+            names = [
+                n for n, (server, _) in enumerate(self._servers) if not is_address(server.host)
+            ]
+            await asyncio.gather(*map(self._resolve, names))
+            self._tell()
+            try:
+                await asyncio.wait_for(self._look.wait(), self._interval)
+            except (asyncio.TimeoutError, TimeoutError):
+                continue
+
+    async def _resolve(self, number: int) -> None:
+        server, place = self._servers[number]
+        try:
+            found = await self._resolver(server.host, place.port)
+        except (OSError, UnicodeError) as error:
+            if number not in self._failing:
+                held = "its last addresses hold" if number in self._known else "it is left out"
+                logger.warning("%s does not resolve, %s: %s", server.host, held, error)
+            self._failing[number] = f"{server.host}: {error}"
+            return
+        if self._failing.pop(number, None) is not None:
+            logger.info("%s resolves again", server.host)
+        self._known[number] = grouped(found)
+
+    def _tell(self) -> None:
+        members = [
+            Member(name, server, place, addresses)
+            for number, (server, place) in enumerate(self._servers)
+            for name, addresses in named(server, place, self._known.get(number, []))
+        ]
+        members = list({member.name: member for member in reversed(members)}.values())[::-1]
+        if members != self._last or not members:
+            self._last = members
+            self._changed(members)
+
+
+def is_address(host: str) -> bool:
+    """Whether it is an IP address, that needs no looking up."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def grouped(addresses: Sequence[Address]) -> list[tuple[Address, ...]]:
+    """The servers behind a name, each with the addresses at which it may be tried.
+
+    One address a family is one server that both lead to, as localhost does; several are as many
+    servers, of the family that has more of them.
+    """
+    families = [
+        [address for address in addresses if (":" in address[0]) == six] for six in (False, True)
+    ]
+    most = max(families, key=len)
+    return [tuple(addresses)] if len(most) <= 1 else [(address,) for address in sorted(most)]
+
+
+def named(
+    server: ServerAddress, place: Origin, groups: Sequence[tuple[Address, ...]]
+) -> list[tuple[str, tuple[Address, ...]]]:
+    """What each of a name's servers is called."""
+    if len(groups) == 1:
+        return [(host_port(server.host, place.port), groups[0])]
+    return [(host_port(*addresses[0]), addresses) for addresses in groups]
+
+
+def host_port(host: str, port: int) -> str:
+    """As it stands in a URL."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def server_origin(server: ServerAddress, origin: Origin) -> Origin:
+    """Where a server is: what it does not say itself is the origin's."""
+    secure = origin.secure if server.scheme is None else server.scheme == "https"
+    port = server.port
+    if port is None:
+        port = origin.port if secure == origin.secure else HTTPS_PORT if secure else HTTP_PORT
+    scheme = "https" if secure else "http"
+    default = HTTPS_PORT if secure else HTTP_PORT
+    name = f"[{server.host}]" if ":" in server.host else server.host
+    authority = name if port == default else f"{name}:{port}"
+    return Origin(
+        url=f"{scheme}://{authority}".encode(),
+        authority=authority.encode(),
+        base_path=origin.base_path,
+        host=origin.host,  # what TLS verifies
+        port=port,
+        secure=secure,
+    )

@@ -1,0 +1,8 @@
+"""From a fetch to its response's head: which server, on which connection, and again elsewhere where that is safe."""
+
+from caching_proxy.proxy_server.fetch cimport Fetch
+
+cdef enum:
+    HELD = 65536              # octets of a body that nobody gets before it is whole, while another server could do it
+
+cdef leave_server(Fetch fetch)

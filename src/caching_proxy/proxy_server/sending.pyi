@@ -1,0 +1,3 @@
+from typing import Any
+
+async def exchange(fetch: Any) -> None: ...

@@ -1,0 +1,223 @@
+"""From a fetch to its response's head: which server, on which connection, and again elsewhere where that is safe.
+
+What is safe: a request of which nothing was sent, whatever its method; one that was sent only if its method is
+idempotent (RFC 9110 9.2.2) and its body, if any, is still there. Each retry goes to a server that has not had the
+request yet, and comes out of the origin's retry budget.
+"""
+
+import asyncio
+
+from libc.stdint cimport int64_t
+from libc.time cimport time
+
+from caching_proxy.load_balancer.load_balancer cimport BUSY, CIRCUITS, UNKNOWN, LoadBalancer, Place, Shortage
+from caching_proxy.load_balancer.server cimport Server
+from caching_proxy.proxy_server.fetch cimport Fetch
+from caching_proxy.proxy_server.upstream cimport Pool, UpstreamConnection
+
+from caching_proxy.http import problems
+from caching_proxy.http.problems import OriginFailed
+
+cdef frozenset IDEMPOTENT = frozenset(
+    (b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"QUERY", b"PROPFIND", b"REPORT"))
+cdef double FOREVER = float("inf")
+
+
+async def exchange(Fetch fetch):
+    """Send the request and wait for the response's head; a short body is waited for as well (see `holds`)."""
+    begin(fetch)
+    while True:
+        if fetch.attempt is None:
+            await find_server(fetch)
+        try:
+            await ask(fetch)
+        except OriginFailed as failure:
+            if not again(fetch, failure):
+                raise
+            continue
+        if not is_better_elsewhere(fetch):
+            return
+        go_elsewhere(fetch)
+
+
+cdef begin(Fetch fetch):
+    cdef LoadBalancer balancer = fetch.route.balancer
+    fetch.wire = None
+    fetch.tried = None
+    fetch.avoids_kept = False
+    if balancer.retry.deadline and fetch.deadline == 0:
+        fetch.deadline = balancer.clock + balancer.retry.deadline
+    balancer.retry.budget.request(balancer.clock)
+
+
+# -- a server
+
+
+async def find_server(Fetch fetch):
+    """Take a server, waiting for one where all are at their limit. Raises OriginFailed."""
+    cdef LoadBalancer balancer = fetch.route.balancer
+    cdef Place place
+    while True:
+        fetch.attempt = balancer.begin(fetch.balance_key, fetch.tried)
+        if fetch.attempt is not None:
+            return
+        place = line_up(fetch, balancer)
+        while not place.called and not place.expired and fetch.error is None:
+            await fetch.changed()
+        if fetch.error is not None:
+            balancer.leave_line(place)
+            if place.called:
+                balancer.call_all()
+            raise fetch.error
+        if place.expired:
+            raise OriginFailed(problems.SERVERS_BUSY if balancer.resolved else problems.ORIGIN_UNRESOLVABLE)
+        if not balancer.resolved and balancer.failure is not None:
+            raise balancer.failure
+
+
+cdef Place line_up(Fetch fetch, LoadBalancer balancer):
+    """Wait for a server where that makes sense. Raises OriginFailed."""
+    cdef Shortage shortage = balancer.shortage()
+    cdef Place place
+    cdef double until = balancer.clock + balancer.queue_timeout
+    if shortage == CIRCUITS:
+        balancer.turned_away += 1
+        raise OriginFailed(problems.CIRCUITS_OPEN)
+    if shortage != BUSY and shortage != UNKNOWN:
+        balancer.turned_away += 1
+        raise OriginFailed(problems.NO_SERVER)
+    if fetch.deadline:
+        until = min(until, fetch.deadline)
+    place = balancer.line_up(fetch, until)
+    if place is None:
+        raise OriginFailed(problems.QUEUE_FULL)
+    if shortage == UNKNOWN and balancer.find is not None:
+        balancer.find()
+    return place
+
+
+# -- a connection
+
+
+async def ask(Fetch fetch):
+    """Ask the server once. Raises OriginFailed."""
+    cdef Pool pool = fetch.attempt.server.pool
+    fetch.connection = None if fetch.avoids_kept else pool.take()
+    if fetch.connection is None:
+        await connect(fetch, pool)
+    if fetch.wire is None or fetch.route.host_of_server:
+        fetch.wire = fetch.outgoing()
+    fetch.taken = 0                                     # a body that is kept is sent from its start
+    fetch.sent = fetch.body is None
+    fetch.requested_at = time(NULL)
+    fetch.connection.begin(fetch, fetch.wire)
+    while fetch.head is None:
+        fetch.progress()
+        if fetch.head is None:
+            await fetch.changed()
+    fetch.attempt.heard(fetch.head.status)
+    fetch.served_by = fetch.attempt.server
+    if holds(fetch):
+        while not fetch.ended:
+            fetch.progress()
+            if not fetch.ended:
+                await fetch.changed()
+
+
+async def connect(Fetch fetch, Pool pool):
+    dial(fetch, pool)
+    while fetch.connection is None and fetch.error is None:
+        await fetch.changed()
+    if fetch.error is not None:
+        raise fetch.error
+
+
+cdef dial(Fetch fetch, Pool pool):
+    """Open a connection in a task of its own; it is kept when this fetch no longer wants it."""
+    cdef double limit = fetch.deadline - pool.clock if fetch.deadline else FOREVER
+    task = asyncio.ensure_future(pool.open(limit))
+    task.add_done_callback(fetch.dialed)
+
+
+cdef bint holds(Fetch fetch) except -1:
+    """Whether nobody gets the response before it is whole: it is short, and another server could do it all again."""
+    cdef int64_t length = fetch.head.content_length
+    if fetch.ended or fetch.is_head or not 0 < length <= HELD:
+        return False
+    return may_resend(fetch) and fetch.route.balancer.elsewhere(including(fetch)) is not None
+
+
+# -- again
+
+
+cdef bint again(Fetch fetch, object failure) except -1:
+    """Whether the request may be sent once more after this failure; then all is ready for that."""
+    if was_stale(fetch, failure):
+        fetch.connection = None
+        fetch.error = None
+        fetch.avoids_kept = True
+        return True
+    if fetch.orphan:
+        return False
+    fetch.attempt.failed()
+    if not (fetch.connection is None or may_resend(fetch)) or not may_go_elsewhere(fetch):
+        return False
+    go_elsewhere(fetch)
+    return True
+
+
+cdef bint was_stale(Fetch fetch, object failure) except -1:
+    """Whether the kept connection had been closed by the server before it saw the request."""
+    if failure.problem is not problems.ORIGIN_RESET or fetch.connection is None or fetch.avoids_kept:
+        return False
+    return fetch.connection.kept and not fetch.connection.heard and may_resend(fetch)
+
+
+cdef bint may_resend(Fetch fetch) except -1:
+    """Whether the server may see the request twice."""
+    if fetch.orphan or fetch.request.method not in IDEMPOTENT:
+        return False
+    return fetch.body is None or fetch.body.keep
+
+
+cdef bint is_better_elsewhere(Fetch fetch) except -1:
+    """Whether the server could not answer, but another might."""
+    if fetch.head.status not in fetch.route.balancer.retry.statuses or not may_resend(fetch):
+        return False
+    return may_go_elsewhere(fetch)
+
+
+cdef bint may_go_elsewhere(Fetch fetch) except -1:
+    """Whether there is another server, and one more retry; it is counted."""
+    cdef LoadBalancer balancer = fetch.route.balancer
+    cdef int retries = 0 if fetch.tried is None else len(fetch.tried)
+    if retries >= balancer.retry.number or (fetch.deadline and balancer.clock >= fetch.deadline):
+        return False
+    return balancer.may_retry(including(fetch))
+
+
+cdef list including(Fetch fetch):
+    """The servers that have had the request, the present one too."""
+    cdef Server server = fetch.attempt.server
+    return [server] if fetch.tried is None else fetch.tried + [server]
+
+
+cdef go_elsewhere(Fetch fetch):
+    """Forget what this server has said."""
+    fetch.tried = including(fetch)
+    leave_server(fetch)
+    if fetch.connection is not None and fetch.connection.receiver is fetch:
+        fetch.connection.abort()
+    fetch.connection = None
+    fetch.avoids_kept = False
+    fetch.head = None
+    fetch.error = None
+    fetch.ended = False
+    fetch.fill.restart()
+
+
+cdef leave_server(Fetch fetch):
+    """The server is done with the request."""
+    if fetch.attempt is not None:
+        fetch.attempt.end()
+        fetch.attempt = None
