@@ -6,6 +6,7 @@ from caching_proxy.fiber cimport Fiber
 from caching_proxy.load_balancer.balance_strategy cimport BalanceStrategy
 from caching_proxy.load_balancer.circuit_breaker cimport CircuitRules
 from caching_proxy.load_balancer.ejection cimport Ejection
+from caching_proxy.load_balancer.measures cimport Latency
 from caching_proxy.load_balancer.retry cimport RetryPolicy
 from caching_proxy.load_balancer.server cimport Order, Server
 
@@ -68,6 +69,9 @@ cdef class LoadBalancer:
     cdef bint resolved                # it is known where the servers are
     cdef object failure               # OriginFailed: why not
     cdef public object find           # called when a request needs to know that
+    cdef Latency latency              # of all servers together, where slow requests are hedged ...
+    cdef readonly double slow_after   # ... seconds within which 95% of the responses come; 0: not known
+    cdef public int64_t hedged
     cdef readonly int64_t retries
     cdef readonly int64_t retries_denied
     cdef readonly int64_t queued
@@ -88,7 +92,8 @@ cdef class LoadBalancer:
     cdef list choose_from(self)
     cdef int64_t share_of(self, Server server, bint ramps) except -1
     cdef sweep(self, double now)
+    cdef learn_slowness(self, double now)
     cdef bint look_at(self, Server server, double now) except -1
-    cdef look_into(self, Server server, double now)
+    cdef look_into(self, Server server, bint failure, double now)
     cdef recovered(self, Server server)
     cdef circuit_changed(self, Server server)

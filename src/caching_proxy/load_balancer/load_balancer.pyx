@@ -16,10 +16,11 @@ from caching_proxy.fiber cimport Fiber
 from caching_proxy.load_balancer.balance_strategy cimport BalanceStrategy
 from caching_proxy.load_balancer.circuit_breaker cimport CLOSED, HALF_OPEN, OPEN, CircuitRules
 from caching_proxy.load_balancer.ejection cimport Ejection
-from caching_proxy.load_balancer.measures cimport Outcomes
+from caching_proxy.load_balancer.measures cimport Latency
 from caching_proxy.load_balancer.retry cimport RetryPolicy
 from caching_proxy.load_balancer.server cimport DISABLED, DRAIN, READY, Server
 
+from caching_proxy.load_balancer.measures import quantiles
 from caching_proxy.load_balancer.randomness import Random
 from caching_proxy.load_balancer.strategies import STRATEGIES, WITHOUT_WEIGHTS
 
@@ -33,6 +34,7 @@ cdef dict KINDS = {"url": URL, "address": ADDRESS, "header": HEADER, "cookie": C
 
 cdef enum:
     STEPS = 10                # of a slow start
+    TELLING = 100             # responses without which nobody knows what is slow
 
 
 @cython.freelist(64)
@@ -45,25 +47,23 @@ cdef class Attempt:
         cdef bint error = status in ERRORS
         cdef double took = now - self.began_at
         self.server.latency.add(took, now)
+        if self.balancer.latency is not None:
+            self.balancer.latency.add(took, now)
         self.well = not error or status == 500
         self.judge(error, not self.well, took, now)
 
     cdef failed(self):
         """There is no response, or it breaks off."""
         cdef double now = monotonic()
-        cdef Outcomes* bucket
+        if self.judged and not self.well:
+            return
         self.well = False
         if not self.judged:
             self.judge(True, True, now - self.began_at, now)
             return
-        bucket = self.server.window.at(now)
-        bucket.errors += 1
-        bucket.failures += 1
-        self.server.window.sums.errors += 1
-        self.server.window.sums.failures += 1
         self.server.errors += 1
-        self.server.consecutive += 1
-        self.balancer.look_into(self.server, now)
+        self.server.window.spoil(now)
+        self.balancer.look_into(self.server, True, now)
 
     cdef judge(self, bint error, bint failure, double took, double now):
         cdef Server server = self.server
@@ -71,18 +71,14 @@ cdef class Attempt:
         cdef bint slow = 0 < limit < took
         self.judged = True
         server.errors += error
-        server.consecutive += failure
         server.window.count(now, error, failure, slow)
         if self.trial:
             self.trial = False
             server.circuit.under_way -= 1
             if server.circuit.tried(not failure and not slow, now):
                 self.balancer.circuit_changed(server)
-        elif failure or slow:
-            if server.circuit.judge(server.window, now):
-                self.balancer.circuit_changed(server)
-        if failure:
-            self.balancer.look_into(server, now)
+        if failure or slow:
+            self.balancer.look_into(server, failure, now)
 
     cdef end(self):
         """The server is done with it, or nobody waits for that any more."""
@@ -132,6 +128,7 @@ cdef class LoadBalancer:
         self.ejection = Ejection(settings)
         self.retry = RetryPolicy(settings)
         self.line = OrderedDict()
+        self.latency = Latency() if self.retry.hedges else None
         self.queue_size = settings.queue_size
         self.queue_timeout = settings.queue_timeout
         self.slow_start = settings.slow_start
@@ -365,8 +362,11 @@ cdef class LoadBalancer:
 
     # -- what changes by itself
 
-    cdef look_into(self, Server server, double now):
-        """It has failed once more."""
+    cdef look_into(self, Server server, bint failure, double now):
+        """It has failed once more, or was slow."""
+        server.consecutive += failure
+        if server.circuit.judge(server.window, now):
+            self.circuit_changed(server)
         if self.ejection.is_due(server) and not server.down and not self.ejection.spares(server, self.servers):
             self.ejection.eject(server, now, f"{server.consecutive} requests in a row failed")
             self.refresh()
@@ -399,12 +399,19 @@ cdef class LoadBalancer:
             if each is not None and not each.down and not self.ejection.spares(each, self.servers):
                 self.ejection.eject(each, now, self.ejection.told(each))
                 changed = True
+        if turned and self.latency is not None:
+            self.learn_slowness(now)
         if changed:
             self.refresh()
         if self.line:
             self.expire(now)
         if self.leaving:
             self.leaving = [each for each in self.leaving if (<Server>each).in_flight]
+
+    cdef learn_slowness(self, double now):
+        cdef list counts = self.latency.buckets(now)
+        if sum(counts) >= TELLING:
+            self.slow_after = quantiles(counts, (0.95,))[0]
 
     cdef bint look_at(self, Server server, double now) except -1:
         """Whether the strategy has to know what time has changed of it."""
@@ -448,5 +455,7 @@ cdef class LoadBalancer:
             "turned_away": self.turned_away,
             "retries": self.retries,
             "retries_denied": self.retries_denied,
+            "hedged": self.hedged,
+            "slow_after": self.slow_after,
             "servers": [each.report(now) for each in self.servers + self.leaving],
         }

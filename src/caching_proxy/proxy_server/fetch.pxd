@@ -28,6 +28,9 @@ cdef class Fetch(Receiver):
     cdef Attempt attempt              # at the server that has it now
     cdef Server served_by             # the one that has answered
     cdef list tried                   # servers that had it before; or None
+    cdef bint is_asked                # the request is sent, as far as it has come
+    cdef Receiver hedge               # the same request at another server, if it is slow here (hedging.pyx)
+    cdef object timer                 # ... asyncio.TimerHandle: when that begins
     cdef bint avoids_kept             # a kept connection was closed already: a new one is needed
     cdef UpstreamConnection connection
     cdef bint orphan                  # nobody waits for it
@@ -67,7 +70,7 @@ cdef class Fetch(Receiver):
                   Variant variant, Fill body)
     cdef date(self)
     cdef bint leads(self) except -1
-    cdef bytes outgoing(self)
+    cdef bytes outgoing(self, Server server)
     cdef blame(self, object failure)
     cdef give_up_unread(self)
     cdef progress(self)

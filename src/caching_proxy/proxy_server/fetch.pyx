@@ -16,7 +16,9 @@ from caching_proxy.http.fields cimport (
     Fields, bit,
 )
 from caching_proxy.http.head cimport ResponseHead
+from caching_proxy.load_balancer.server cimport Server
 from caching_proxy.proxy_server.heads cimport origin_head, origin_lines, rebuilt_head, stored_entry, stored_head
+from caching_proxy.proxy_server.hedging cimport begin_hedge, cancel_hedge
 from caching_proxy.proxy_server.lookup cimport judged
 from caching_proxy.proxy_server.renewing cimport confirm, renew_by_head
 from caching_proxy.proxy_server.sending cimport leave_server
@@ -122,8 +124,8 @@ cdef class Fetch(Receiver):
             return False
         return self.stays or not self.service.cache.coalescing.is_pass(self.sharing, time(NULL))
 
-    cdef bytes outgoing(self):
-        """The request's head, with the conditions of what it is for."""
+    cdef bytes outgoing(self, Server server):
+        """The request's head for this server, with the conditions of what it is for."""
         cdef uint64_t without = CONDITIONS if self.stores else 0
         cdef list lines = []
         if self.slice is not None:
@@ -138,7 +140,7 @@ cdef class Fetch(Receiver):
         elif self.offered:
             lines = [(b"If-None-Match", b", ".join([(<Entry>entry).etag for entry in self.offered]))]
         more = b"".join([b"%b: %b\r\n" % line for line in lines])
-        host = self.attempt.server.authority if self.route.host_of_server else self.host
+        host = server.authority if self.route.host_of_server else self.host
         return origin_head(self.route, self.service, self.request, self.target, host, self.variant,
                            self.forwarding, without, more)
 
@@ -157,6 +159,11 @@ cdef class Fetch(Receiver):
             else:
                 self.connection = connection
         self.wake()
+
+    def hedge_now(self):
+        """The response is slow."""
+        self.timer = None
+        begin_hedge(self)
 
     cdef blame(self, object failure):
         """The response breaks off: that counts against the server, unless nobody waited for it."""
@@ -463,6 +470,7 @@ cdef class Fetch(Receiver):
 
     cdef settle(self):
         """Give back what was reserved and let go of everything."""
+        cancel_hedge(self)
         leave_server(self)
         give_turn_back(self, False)
         if self.stores:

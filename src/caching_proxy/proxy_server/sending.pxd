@@ -6,3 +6,5 @@ cdef enum:
     HELD = 65536              # octets of a body that nobody gets before it is whole, while another server could do it
 
 cdef leave_server(Fetch fetch)
+cdef list including(Fetch fetch)
+cdef bint may_go_elsewhere(Fetch fetch) except -1

@@ -13,6 +13,7 @@ from libc.time cimport time
 from caching_proxy.load_balancer.load_balancer cimport BUSY, CIRCUITS, UNKNOWN, LoadBalancer, Place, Shortage
 from caching_proxy.load_balancer.server cimport Server
 from caching_proxy.proxy_server.fetch cimport Fetch
+from caching_proxy.proxy_server.hedging cimport cancel_hedge, is_carried_on, plan_hedge
 from caching_proxy.proxy_server.upstream cimport Pool, UpstreamConnection
 
 from caching_proxy.http import problems
@@ -30,7 +31,9 @@ async def exchange(Fetch fetch):
         if fetch.attempt is None:
             await find_server(fetch)
         try:
-            await ask(fetch)
+            if not fetch.is_asked:
+                await ask(fetch)
+            await hear(fetch)
         except OriginFailed as failure:
             if not again(fetch, failure):
                 raise
@@ -44,6 +47,7 @@ cdef begin(Fetch fetch):
     cdef LoadBalancer balancer = fetch.route.balancer
     fetch.wire = None
     fetch.tried = None
+    fetch.is_asked = False
     fetch.avoids_kept = False
     if balancer.retry.deadline and fetch.deadline == 0:
         fetch.deadline = balancer.clock + balancer.retry.deadline
@@ -100,21 +104,28 @@ cdef Place line_up(Fetch fetch, LoadBalancer balancer):
 
 
 async def ask(Fetch fetch):
-    """Ask the server once. Raises OriginFailed."""
+    """Send the request to the server. Raises OriginFailed."""
     cdef Pool pool = fetch.attempt.server.pool
     fetch.connection = None if fetch.avoids_kept else pool.take()
     if fetch.connection is None:
         await connect(fetch, pool)
     if fetch.wire is None or fetch.route.host_of_server:
-        fetch.wire = fetch.outgoing()
+        fetch.wire = fetch.outgoing(fetch.attempt.server)
     fetch.taken = 0                                     # a body that is kept is sent from its start
     fetch.sent = fetch.body is None
     fetch.requested_at = time(NULL)
     fetch.connection.begin(fetch, fetch.wire)
+    fetch.is_asked = True
+    plan_hedge(fetch)
+
+
+async def hear(Fetch fetch):
+    """Wait for what the server says. Raises OriginFailed."""
     while fetch.head is None:
         fetch.progress()
         if fetch.head is None:
             await fetch.changed()
+    cancel_hedge(fetch)
     fetch.attempt.heard(fetch.head.status)
     fetch.served_by = fetch.attempt.server
     if holds(fetch):
@@ -155,11 +166,14 @@ cdef bint again(Fetch fetch, object failure) except -1:
     if was_stale(fetch, failure):
         fetch.connection = None
         fetch.error = None
+        fetch.is_asked = False
         fetch.avoids_kept = True
         return True
     if fetch.orphan:
         return False
     fetch.attempt.failed()
+    if is_carried_on(fetch):
+        return True
     if not (fetch.connection is None or may_resend(fetch)) or not may_go_elsewhere(fetch):
         return False
     go_elsewhere(fetch)
@@ -205,10 +219,12 @@ cdef list including(Fetch fetch):
 cdef go_elsewhere(Fetch fetch):
     """Forget what this server has said."""
     fetch.tried = including(fetch)
+    cancel_hedge(fetch)
     leave_server(fetch)
     if fetch.connection is not None and fetch.connection.receiver is fetch:
         fetch.connection.abort()
     fetch.connection = None
+    fetch.is_asked = False
     fetch.avoids_kept = False
     fetch.head = None
     fetch.error = None

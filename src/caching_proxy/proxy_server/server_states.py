@@ -213,7 +213,7 @@ def merged(
     return list(origins.values())
 
 
-_SUMS = ("waiting", "queued", "turned_away", "retries", "retries_denied")
+_SUMS = ("waiting", "queued", "turned_away", "retries", "retries_denied", "hedged")
 _SERVER_SUMS = ("in_flight", "limit", "requests", "errors", "circuit_opened")
 _QUANTILES = (0.5, 0.95, 0.99)
 

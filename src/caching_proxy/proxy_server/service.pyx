@@ -140,12 +140,12 @@ cdef class Service:
     cdef sweep_upstreams(self, double now):
         """See to the deadlines of connections to servers, and of those that wait for a server."""
         cdef LoadBalancer balancer
-        for pool in self.pools:
-            (<Pool>pool).sweep(now)
-        for balancer in list(self.balancers):
+        for balancer in list(self.balancers):           # before the pools: what these cut may be tried again by then
             balancer.sweep(now)
             if not balancer.line and balancer not in self.router.balancers:
                 self.balancers.discard(balancer)
+        for pool in self.pools:
+            (<Pool>pool).sweep(now)
         self.forget_pools()
 
     cdef forget_pools(self):

@@ -1,0 +1,3 @@
+from caching_proxy.proxy_server.upstream import Receiver
+
+class Hedge(Receiver): ...
