@@ -9,9 +9,14 @@ cdef class BalanceStrategy:
     cdef Random random
     cdef list servers                 # those that are chosen from; each knows its slot here and its share
     cdef int count
+    cdef public double clock          # monotonic seconds, as of the balancer's last sweep
 
     cdef enroll(self, list servers)
     cdef build(self, list servers)
     cdef Server choose(self, uint64_t key)
     cdef began(self, Server server)
     cdef ended(self, Server server)
+    cdef int slot_of(self, Server server) noexcept
+
+cdef int64_t share_of(Server server) noexcept
+cdef void* zeroed(size_t count, size_t size) except NULL

@@ -17,9 +17,10 @@ cdef class Window:
     cdef int64_t newest               # second of the newest bucket
     cdef Outcomes sums
 
-    cdef Outcomes* at(self, double now) noexcept
-    cdef count(self, double now, bint error, bint failure, bint slow)
-    cdef clear(self)
+    cdef Outcomes* at(self, double now) noexcept      # the sums as of then
+    cpdef count(self, double now, bint error, bint failure, bint slow)
+    cpdef tuple totals(self, double now)
+    cpdef clear(self)
 
 cdef class Latency:
     cdef uint32_t recent[BUCKETS]
@@ -28,6 +29,7 @@ cdef class Latency:
     cdef double peak                  # peak-sensitive moving average, seconds ...
     cdef double peak_at               # ... as of this monotonic second
 
-    cdef add(self, double seconds, double now)
-    cdef double average(self, double now) noexcept
-    cdef list buckets(self, double now)
+    cdef void turn(self, double now) noexcept
+    cpdef add(self, double seconds, double now)
+    cpdef double average(self, double now) noexcept
+    cpdef list buckets(self, double now)

@@ -1,0 +1,5 @@
+from caching_proxy.load_balancer.randomness import Random
+
+class BalanceStrategy:
+    clock: float
+    def __init__(self, random: Random | None = None) -> None: ...

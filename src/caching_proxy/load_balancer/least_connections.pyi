@@ -1,0 +1,3 @@
+from caching_proxy.load_balancer.balance_strategy import BalanceStrategy
+
+class LeastConnections(BalanceStrategy): ...
