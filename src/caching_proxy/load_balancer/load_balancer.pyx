@@ -46,10 +46,11 @@ cdef class Attempt:
         cdef double now = monotonic()
         cdef bint error = status in ERRORS
         cdef double took = now - self.began_at
-        self.server.latency.add(took, now)
-        if self.balancer.latency is not None:
-            self.balancer.latency.add(took, now)
         self.well = not error or status == 500
+        if self.well:                                   # a server that fails fast is not a fast one
+            self.server.latency.add(took, now)
+            if self.balancer.latency is not None:
+                self.balancer.latency.add(took, now)
         self.judge(error, not self.well, took, now)
 
     cdef failed(self):
@@ -263,7 +264,7 @@ cdef class LoadBalancer:
 
     def server(self, str name not None, int weight=1, bint backup=False, limit=0):
         """A new server, not yet one of `servers`."""
-        return Server(name, rules=self.circuits, weight=weight, backup=backup, limit=limit)
+        return Server(name, weight, backup, limit, self.circuits)
 
     def set_servers(self, list servers not None):
         """These are the servers from now on; requests under way at others end there."""

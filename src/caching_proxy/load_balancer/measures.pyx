@@ -44,6 +44,15 @@ cdef class Window:
         tally(sums, error, failure, slow)
         tally(&self.seconds[self.newest % SPAN], error, failure, slow)
 
+    cdef spoil(self, double now):
+        """A request that was counted as well done has failed after all."""
+        cdef Outcomes* sums = self.at(now)
+        cdef Outcomes* newest = &self.seconds[self.newest % SPAN]
+        sums.errors += 1
+        sums.failures += 1
+        newest.errors += 1
+        newest.failures += 1
+
     cpdef tuple totals(self, double now):
         """Requests, errors, failures and slow ones as of `now`."""
         cdef Outcomes* sums = self.at(now)

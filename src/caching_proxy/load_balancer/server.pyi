@@ -7,11 +7,10 @@ class Server:
     def __init__(
         self,
         name: str,
-        *,
-        rules: CircuitRules,
         weight: int = 1,
         backup: bool = False,
         limit: int = 0,
+        rules: CircuitRules | None = None,
     ) -> None: ...
     name: str
     weight: int

@@ -1,9 +1,8 @@
 """One upstream server: what it may take, how it does, whether requests go to it."""
 
 from caching_proxy.load_balancer.circuit_breaker cimport CLOSED, HALF_OPEN, OPEN, CircuitBreaker, CircuitRules
+from caching_proxy.load_balancer.hashing cimport hash_key
 from caching_proxy.load_balancer.measures cimport Latency, Window
-
-from hashlib import blake2b
 
 cdef tuple ORDERS = ("ready", "drain", "disabled")
 
@@ -11,15 +10,17 @@ cdef tuple ORDERS = ("ready", "drain", "disabled")
 cdef class Server:
     """One upstream server of one origin, as this process sees it."""
 
-    def __init__(self, str name not None, *, CircuitRules rules not None, int weight=1, bint backup=False,
-                 limit=0):
-        """`name` is host:port; `limit` is the most requests it gets at a time (0: any)."""
+    def __init__(self, str name not None, int weight=1, bint backup=False, limit=0, CircuitRules rules=None):
+        """`name` is host:port; `limit` is the most requests it gets at a time (0: any).
+
+        Without rules its circuit never opens.
+        """
         self.name = name
         self.weight = weight
         self.backup = backup
         self.limit = limit
-        self.id = int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "big")
-        self.circuit = CircuitBreaker(rules)
+        self.id = hash_key(name.encode())
+        self.circuit = CircuitBreaker(CircuitRules.__new__(CircuitRules) if rules is None else rules)
         self.why = ""
         self.slot = -1
         self.share = weight

@@ -139,7 +139,9 @@ def grouped(addresses: Sequence[Address]) -> list[tuple[Address, ...]]:
         [address for address in addresses if (":" in address[0]) == six] for six in (False, True)
     ]
     most = max(families, key=len)
-    return [tuple(addresses)] if len(most) <= 1 else [(address,) for address in sorted(most)]
+    if len(most) > 1:
+        return [(address,) for address in sorted(most)]
+    return [tuple(addresses)] if addresses else []
 
 
 def named(

@@ -155,7 +155,7 @@ cdef bint holds(Fetch fetch) except -1:
     cdef int64_t length = fetch.head.content_length
     if fetch.ended or fetch.is_head or not 0 < length <= HELD:
         return False
-    return may_resend(fetch) and fetch.route.balancer.elsewhere(including(fetch)) is not None
+    return fetch.route.balancer.count > retries(fetch) + 1 and may_resend(fetch)
 
 
 # -- again
@@ -204,10 +204,14 @@ cdef bint is_better_elsewhere(Fetch fetch) except -1:
 cdef bint may_go_elsewhere(Fetch fetch) except -1:
     """Whether there is another server, and one more retry; it is counted."""
     cdef LoadBalancer balancer = fetch.route.balancer
-    cdef int retries = 0 if fetch.tried is None else len(fetch.tried)
-    if retries >= balancer.retry.number or (fetch.deadline and balancer.clock >= fetch.deadline):
+    if retries(fetch) >= balancer.retry.number or (fetch.deadline and balancer.clock >= fetch.deadline):
         return False
     return balancer.may_retry(including(fetch))
+
+
+cdef int retries(Fetch fetch) except -1:
+    """How often it was sent to another server so far."""
+    return 0 if fetch.tried is None else len(fetch.tried)
 
 
 cdef list including(Fetch fetch):
