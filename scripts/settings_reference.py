@@ -46,7 +46,8 @@ _TABLES = (
     (
         "[origins.NAME]",
         "A named origin. It takes the settings of the groups Origin, Load balancing, Health checks"
-        " and Failing servers as well, without `origin_` before them (`head_timeout`); what it leaves out is as for all.",
+        " and Failing servers as well, without `origin_` before them (`head_timeout`); what it"
+        " leaves out is as for all.",
         Origin,
         OriginSettings,
     ),

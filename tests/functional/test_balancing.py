@@ -1,4 +1,4 @@
-"""Requests go to servers: by strategy, elsewhere where one fails and that is safe, in line where all are busy."""
+"""Requests go to servers: by strategy, elsewhere where one fails, in line where all are busy."""
 
 from __future__ import annotations
 
@@ -356,7 +356,10 @@ def test_who_cannot_wait_is_told_when_to_come_again(
 
 
 def test_while_every_circuit_is_open_the_answer_comes_at_once(start: Start) -> None:
-    options = ("--circuit-error-rate", "50", "--circuit-min-requests", "4", "--origin-head-timeout", "0.2s", "--retries", "0")
+    options = (
+        *("--circuit-error-rate", "50", "--circuit-min-requests", "4"),
+        *("--origin-head-timeout", "0.2s", "--retries", "0"),
+    )
     found = Balanced(*start, *options, weights=(1, 1))
     stale = answer("200 OK", {"Cache-Control": "max-age=0, stale-if-error=60"}, b"old")
     found.on("/stale", stale, stale)
@@ -477,9 +480,7 @@ def test_connections_are_checked_where_nothing_else_is_said(start: Start) -> Non
 # -- reloading
 
 
-def test_a_server_that_a_reload_brings(
-    start: Start, tmp_path: Path
-) -> None:
+def test_a_server_that_a_reload_brings(start: Start, tmp_path: Path) -> None:
     start_proxy, start_origin = start
     servers = [start_origin() for _ in range(3)]
     for server, letter in zip(servers, "abc", strict=True):

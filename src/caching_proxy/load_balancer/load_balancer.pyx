@@ -13,7 +13,6 @@ cimport cython
 from libc.stdint cimport int64_t, uint64_t
 
 from caching_proxy.fiber cimport Fiber
-from caching_proxy.load_balancer.balance_strategy cimport BalanceStrategy
 from caching_proxy.load_balancer.circuit_breaker cimport CLOSED, HALF_OPEN, OPEN, CircuitRules
 from caching_proxy.load_balancer.ejection cimport Ejection
 from caching_proxy.load_balancer.measures cimport Latency

@@ -3,8 +3,6 @@
 A fetch lives by itself: its readers may go while it goes on, and it stores what it brings.
 """
 
-import asyncio
-
 from cpython.bytes cimport PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint64_t
 from libc.time cimport time

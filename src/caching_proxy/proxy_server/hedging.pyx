@@ -7,7 +7,7 @@ budget, and goes to a server that has not had the request.
 import asyncio
 
 from caching_proxy.cache_manager.fill cimport Fill
-from caching_proxy.load_balancer.load_balancer cimport Attempt, LoadBalancer
+from caching_proxy.load_balancer.load_balancer cimport LoadBalancer
 from caching_proxy.proxy_server.fetch cimport Fetch
 from caching_proxy.proxy_server.sending cimport including, leave_server, may_go_elsewhere
 from caching_proxy.proxy_server.upstream cimport Pool, UpstreamConnection

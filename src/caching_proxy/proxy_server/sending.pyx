@@ -14,7 +14,7 @@ from caching_proxy.load_balancer.load_balancer cimport BUSY, CIRCUITS, UNKNOWN, 
 from caching_proxy.load_balancer.server cimport Server
 from caching_proxy.proxy_server.fetch cimport Fetch
 from caching_proxy.proxy_server.hedging cimport cancel_hedge, is_carried_on, plan_hedge
-from caching_proxy.proxy_server.upstream cimport Pool, UpstreamConnection
+from caching_proxy.proxy_server.upstream cimport Pool
 
 from caching_proxy.http import problems
 from caching_proxy.http.problems import OriginFailed

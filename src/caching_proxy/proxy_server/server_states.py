@@ -40,7 +40,7 @@ class _Origin:
         if settings.health_check == "off":
             return []
         check = HealthCheck(
-            kind=settings.health_check,
+            kind="http" if settings.health_check == "http" else "tcp",
             method=settings.health_method,
             path=self.place.base_path.decode() + settings.health_path,
             host=settings.health_host or self.place.authority.decode(),

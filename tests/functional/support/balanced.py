@@ -95,4 +95,3 @@ def post(proxy: ProxyProcess, asked: Any) -> tuple[int, dict[str, Any]]:
 
 def named_answer(letter: str) -> bytes:
     return answer("200 OK", NO_STORE, letter.encode())
-

@@ -1,4 +1,4 @@
-"""Whatever happens, in whatever order: what is in flight is counted exactly, and nobody waits for ever."""
+"""Whatever happens, in whatever order: what is in flight is counted exactly."""
 
 from __future__ import annotations
 
@@ -119,4 +119,6 @@ class Accounting(RuleBasedStateMachine):
 
 
 TestAccounting = Accounting.TestCase
-TestAccounting.settings = hypothesis_settings(max_examples=150, stateful_step_count=60, deadline=None)
+TestAccounting.settings = hypothesis_settings(
+    max_examples=150, stateful_step_count=60, deadline=None
+)

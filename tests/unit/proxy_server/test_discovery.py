@@ -77,7 +77,7 @@ async def discovered(
     discovery = Discovery(ORIGIN, parsed, names, 0.001, told.append)
     discovery.start()
     try:
-        while not until(told):
+        while not until(told):  # noqa: ASYNC110 - a turn of the loop at a time
             await asyncio.sleep(0)
     finally:
         discovery.stop()
