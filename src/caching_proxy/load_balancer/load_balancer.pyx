@@ -7,9 +7,9 @@ so that a pick itself looks at nothing.
 
 import logging
 from collections import OrderedDict
-from time import monotonic
 
 cimport cython
+from cpython.time cimport monotonic
 from libc.stdint cimport int64_t, uint64_t
 
 from caching_proxy.fiber cimport Fiber

@@ -81,7 +81,7 @@ cdef class Hedge(Receiver):
 cdef plan_hedge(Fetch fetch):
     """Hedge the request that was just sent, once it is slow."""
     cdef LoadBalancer balancer = fetch.route.balancer
-    if balancer.slow_after and fetch.request.method == b"GET" and fetch.body is None:
+    if fetch.request.method == b"GET" and fetch.body is None:
         fetch.timer = asyncio.get_running_loop().call_later(balancer.slow_after, fetch.hedge_now)
 
 

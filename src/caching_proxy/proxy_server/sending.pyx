@@ -28,12 +28,15 @@ async def exchange(Fetch fetch):
     """Send the request and wait for the response's head; a short body is waited for as well (see `holds`)."""
     begin(fetch)
     while True:
-        if fetch.attempt is None:
-            await find_server(fetch)
+        if fetch.attempt is None and not take_server(fetch):
+            await wait_for_server(fetch)
         try:
             if not fetch.is_asked:
-                await ask(fetch)
-            await hear(fetch)
+                if not take_kept(fetch):
+                    await connect(fetch)
+                ask(fetch)
+            while not is_answered(fetch):
+                await fetch.changed()
         except OriginFailed as failure:
             if not again(fetch, failure):
                 raise
@@ -57,14 +60,17 @@ cdef begin(Fetch fetch):
 # -- a server
 
 
-async def find_server(Fetch fetch):
-    """Take a server, waiting for one where all are at their limit. Raises OriginFailed."""
+cdef bint take_server(Fetch fetch) except -1:
+    """Whether there is one that takes the request now."""
+    fetch.attempt = fetch.route.balancer.begin(fetch.balance_key, fetch.tried)
+    return fetch.attempt is not None
+
+
+async def wait_for_server(Fetch fetch):
+    """Wait for one where that makes sense. Raises OriginFailed."""
     cdef LoadBalancer balancer = fetch.route.balancer
     cdef Place place
-    while True:
-        fetch.attempt = balancer.begin(fetch.balance_key, fetch.tried)
-        if fetch.attempt is not None:
-            return
+    while not take_server(fetch):
         place = line_up(fetch, balancer)
         while not place.called and not place.expired and fetch.error is None:
             await fetch.changed()
@@ -80,7 +86,7 @@ async def find_server(Fetch fetch):
 
 
 cdef Place line_up(Fetch fetch, LoadBalancer balancer):
-    """Wait for a server where that makes sense. Raises OriginFailed."""
+    """A place in the line. Raises OriginFailed where nobody is to be waited for."""
     cdef Shortage shortage = balancer.shortage()
     cdef Place place
     cdef double until = balancer.clock + balancer.queue_timeout
@@ -103,12 +109,23 @@ cdef Place line_up(Fetch fetch, LoadBalancer balancer):
 # -- a connection
 
 
-async def ask(Fetch fetch):
-    """Send the request to the server. Raises OriginFailed."""
-    cdef Pool pool = fetch.attempt.server.pool
-    fetch.connection = None if fetch.avoids_kept else pool.take()
-    if fetch.connection is None:
-        await connect(fetch, pool)
+cdef bint take_kept(Fetch fetch) except -1:
+    """Whether there is a connection to the server that is not in use."""
+    fetch.connection = None if fetch.avoids_kept else (<Pool>fetch.attempt.server.pool).take()
+    return fetch.connection is not None
+
+
+async def connect(Fetch fetch):
+    """Open one. Raises OriginFailed."""
+    dial(fetch, fetch.attempt.server.pool)
+    while fetch.connection is None and fetch.error is None:
+        await fetch.changed()
+    if fetch.error is not None:
+        raise fetch.error
+
+
+cdef ask(Fetch fetch):
+    """Send the request, as far as it has come. Raises OriginFailed."""
     if fetch.wire is None or fetch.route.host_of_server:
         fetch.wire = fetch.outgoing(fetch.attempt.server)
     fetch.taken = 0                                     # a body that is kept is sent from its start
@@ -116,31 +133,24 @@ async def ask(Fetch fetch):
     fetch.requested_at = time(NULL)
     fetch.connection.begin(fetch, fetch.wire)
     fetch.is_asked = True
-    plan_hedge(fetch)
+    if fetch.route.balancer.slow_after:
+        plan_hedge(fetch)
 
 
-async def hear(Fetch fetch):
-    """Wait for what the server says. Raises OriginFailed."""
-    while fetch.head is None:
+cdef bint is_answered(Fetch fetch) except -1:
+    """Whether the response can be given to others. Raises OriginFailed where there is none."""
+    if fetch.head is None:
         fetch.progress()
         if fetch.head is None:
-            await fetch.changed()
-    cancel_hedge(fetch)
-    fetch.attempt.heard(fetch.head.status)
-    fetch.served_by = fetch.attempt.server
-    if holds(fetch):
-        while not fetch.ended:
-            fetch.progress()
-            if not fetch.ended:
-                await fetch.changed()
-
-
-async def connect(Fetch fetch, Pool pool):
-    dial(fetch, pool)
-    while fetch.connection is None and fetch.error is None:
-        await fetch.changed()
-    if fetch.error is not None:
-        raise fetch.error
+            return False
+    if not fetch.attempt.judged:
+        cancel_hedge(fetch)
+        fetch.attempt.heard(fetch.head.status)
+        fetch.served_by = fetch.attempt.server
+    if not holds(fetch):
+        return True
+    fetch.progress()
+    return fetch.ended
 
 
 cdef dial(Fetch fetch, Pool pool):
