@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from caching_proxy.configuration import configure
+from caching_proxy.proxy_server.dialer import Address
+
 from .support.balanced import NO_STORE, Balanced, named_answer, post
 from .support.configured import Configured
+from .support.in_process import in_process
 from .support.scripted_origin import Exchange, ScriptedOrigin, answer, fresh
 from .support.stand import StartOrigin, StartProxy
+from .support.tls import Authority
 from .support.waiting import wait_until
 
 Start = tuple[StartProxy, StartOrigin]
@@ -500,3 +507,56 @@ def test_a_server_that_a_reload_brings(start: Start, tmp_path: Path) -> None:
         assert {client.get("/").body for _ in range(9)} == {b"a", b"b", b"c"}
         configured.reload(text(1))
         assert {client.get("/").body for _ in range(9)} == {b"a"}
+
+
+# -- the documented example
+
+DOCUMENTED = """
+  --origin https://api.example.com
+  --load-balance
+  --servers server1.example.com:5
+  --servers server2.example.com:3
+  --strategy weighted-round-robin
+"""
+
+
+def test_the_example_of_the_documentation_as_it_is_written(
+    start_origin: StartOrigin, authority: Authority
+) -> None:
+    """The names lead to servers of this test; nothing else is put in the example's place."""
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    for line in DOCUMENTED.strip().splitlines():
+        assert line.strip() in readme, line
+    given: dict[str, Any] = {"origin_ca": str(authority.path), "servers": [], "store": "memory"}
+    for option in DOCUMENTED.strip().splitlines():
+        name, _, value = option.strip().removeprefix("--").partition(" ")
+        if name == "servers":
+            given["servers"].append(value)
+        else:
+            given[name.replace("-", "_")] = value or True
+    servers = {}
+    for name, letter in (("server1", "1"), ("server2", "2")):
+        server = start_origin(tls=authority.server("api.example.com"))
+        for number in range(32):
+            server.on(f"/{number}", named_answer(letter))
+        servers[f"{name}.example.com"] = server
+
+    async def resolver(host: str, port: int) -> list[Address]:
+        assert port == 443
+        return [("127.0.0.1", servers[host].port)]
+
+    async def answers() -> str:
+        async with in_process(configure(given, {}), resolver) as port:
+            return "".join([await get(port, f"/{number}") for number in range(32)])
+
+    assert asyncio.run(answers()) == "12112121" * 4
+    hosts = {r.fields["host"] for server in servers.values() for r in server.requests}
+    assert hosts == {"api.example.com"}
+
+
+async def get(port: int, target: str) -> str:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET %b HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n" % target.encode())
+    response = await reader.read()
+    writer.close()
+    return response.partition(b"\r\n\r\n")[2].decode()
