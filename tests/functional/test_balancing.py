@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
+import os
+import pty
 import re
+import subprocess
 import threading
 from pathlib import Path
 from typing import Any
@@ -14,8 +19,10 @@ from caching_proxy.configuration import configure
 from caching_proxy.proxy_server.dialer import Address
 
 from .support.balanced import NO_STORE, Balanced, named_answer, post
+from .support.commands import command
 from .support.configured import Configured
 from .support.in_process import in_process
+from .support.proxy import ProxyProcess, environment
 from .support.scripted_origin import Exchange, ScriptedOrigin, answer, fresh
 from .support.stand import StartOrigin, StartProxy
 from .support.tls import Authority
@@ -451,6 +458,39 @@ def test_what_is_told_of_servers(start: Start, workers: str) -> None:
     assert a["requests"] > b["requests"]
     assert (a["state"], a["circuit"], a["errors"], a["in_flight"]) == ("up", "closed", 0, 0)
     assert 0 < a["latency"]["p50"] <= a["latency"]["p95"] <= a["latency"]["p99"] < 30
+
+
+def test_the_command_stats_shows_servers(start: Start) -> None:
+    found = Balanced(*start, weights=(5, 3), strategy="weighted-round-robin")
+    found.ask(8)
+    found.order(1, "drain")
+    port = ("--admin-port", str(found.proxy.admin_port))
+    lines = [line for line in command("stats", *port).stdout.splitlines() if "server " in line]
+    names = [f"127.0.0.1:{server.port}" for server in found.servers]
+    told = [dict(part.split("=") for part in line.split()[2:]) for line in lines]
+    assert [line.split()[1] for line in lines] == names
+    assert [(one["state"], one["requests"]) for one in told] == [("up", "5"), ("drain", "3")]
+    whole = json.loads(command("stats", "--json", *port).stdout)
+    assert [one["server"] for one in whole["origins"][0]["servers"]] == names
+    shown = at_terminal("stats", *port)
+    for word in (*names, "origin default: weighted-round-robin", "drain", "closed", " ms"):
+        assert word in shown
+
+
+def at_terminal(*arguments: str) -> str:
+    """What a command shows at a wide terminal."""
+    ours, theirs = pty.openpty()
+    command = [*ProxyProcess.command("")[:-1], *arguments]
+    variables = {**environment(), "COLUMNS": "160", "TERM": "dumb"}
+    with subprocess.Popen(command, stdout=theirs, stderr=theirs, env=variables) as process:
+        os.close(theirs)
+        shown = b""
+        with contextlib.suppress(OSError):  # EIO: it has ended
+            while octets := os.read(ours, 65536):
+                shown += octets
+        assert process.wait(60) == 0, shown
+    os.close(ours)
+    return shown.decode()
 
 
 # -- health checks

@@ -198,7 +198,7 @@ def test_a_port_in_use_is_one_line_with_the_cure(flag: str, others: tuple[str, s
 @pytest.mark.parametrize(
     ("options", "word"),
     [
-        (("--load-balance", "--servers", "a:5", "--strategy", "random"), "load balancing"),
+        (("--servers", "a:5"), "without --load-balance"),
         (("--origin-insecure",), "certificate"),
     ],
 )

@@ -310,6 +310,22 @@ def test_the_last_route_may_take_everything() -> None:
 
 
 @pytest.mark.parametrize(
+    ("workers", "limits", "queue", "floor"),
+    [(1, [5, 8, 0], 1024, 10), (3, [2, 3, 0], 342, 4), (20, [1, 1, 0], 52, 1)],
+)
+def test_a_worker_gets_its_share_of_what_servers_take(
+    workers: int, limits: list[int], queue: int, floor: int
+) -> None:
+    text = (
+        "load_balance = true\nserver_connections = 8\n"
+        "servers = ['a:1 max_connections=5', 'b:1', 'c:1 max_connections=0']\n"
+    )
+    origin = read(ORIGIN + text).share(workers).origins[DEFAULT]
+    assert [origin.server_limit(server) for server in origin.servers] == limits
+    assert (origin.queue_size, origin.retry_floor) == (queue, floor)
+
+
+@pytest.mark.parametrize(
     ("workers", "memory", "connections"), [(1, 1000, 10), (3, 333, 4), (4, 250, 3), (20, 50, 1)]
 )
 def test_a_worker_gets_its_share(workers: int, memory: int, connections: int) -> None:
@@ -320,11 +336,7 @@ def test_a_worker_gets_its_share(workers: int, memory: int, connections: int) ->
     share = whole.share(workers)
     assert (share.settings.memory, share.settings.max_connections) == (memory, connections)
     assert share.settings.cache_ttl == 5
-    assert (share.routes, share.origins, share.listeners) == (
-        whole.routes,
-        whole.origins,
-        whole.listeners,
-    )
+    assert (share.routes, share.listeners) == (whole.routes, whole.listeners)
     assert (whole.settings.memory, whole.settings.max_connections) == (1000, 10)
 
 

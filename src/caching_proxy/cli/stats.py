@@ -12,14 +12,16 @@ from caching_proxy.cli.control_client import ask, asks_redis
 from caching_proxy.cli.options import SettingsCommand, load_settings, setting_options
 from caching_proxy.settings import StoreSettings
 
+_Told = tuple[dict[str, Any], list[dict[str, Any]]]
+"""Counters by name, and the origins with their servers."""
+
 
 def _stats(as_json: bool, **options: Any) -> None:
     settings = load_settings(StoreSettings, options)
-    counters = _of_redis(settings) if asks_redis(settings) else ask(settings, "GET", "/stats")
+    counters, origins = _of_redis(settings) if asks_redis(settings) else _of_proxy(settings)
     if as_json:
-        click.echo(json.dumps(counters, indent=2))
+        click.echo(json.dumps({**counters, **({"origins": origins} if origins else {})}, indent=2))
         return
-    origins = counters.pop("origins", [])
     if sys.stdout.isatty():
         _print_table(counters)
         _print_servers(origins)
@@ -31,10 +33,14 @@ def _stats(as_json: bool, **options: Any) -> None:
             click.echo(" ".join(["server", *_line(origin["origin"], server)]))
 
 
-def _of_redis(settings: StoreSettings) -> dict[str, Any]:
+def _of_proxy(settings: StoreSettings) -> _Told:
+    return ask(settings, "GET", "/stats"), ask(settings, "GET", "/servers")["origins"]
+
+
+def _of_redis(settings: StoreSettings) -> _Told:
     from caching_proxy.cli import redis_store  # late: only this needs the extension modules
 
-    return redis_store.stats(settings)
+    return redis_store.stats(settings), []
 
 
 def _print_table(counters: dict[str, Any]) -> None:

@@ -173,7 +173,7 @@ class ControlApi:
         return await self._health(request)
 
     async def _stats(self, request: web.Request) -> web.Response:
-        return _json({**await self._proxy.stats(), "origins": await self._proxy.origins()})
+        return _json(await self._proxy.stats())
 
     async def _servers(self, request: web.Request) -> web.Response:
         return _json({"origins": await self._proxy.origins()})

@@ -67,8 +67,7 @@ class Balanced:
         return [len(server.seen(target)) for server in self.servers]
 
     def origin(self) -> dict[str, Any]:
-        found: dict[str, Any] = self.proxy.stats()["origins"][0]
-        return found
+        return self.proxy.origins()[0]
 
     def states(self) -> list[str]:
         return [server["state"] for server in self.origin()["servers"]]

@@ -107,11 +107,19 @@ class ProxyProcess:
 
     def stats(self) -> dict[str, Any]:
         """The counters of the control API's /stats."""
+        return self._told("/stats")
+
+    def origins(self) -> list[dict[str, Any]]:
+        """What the control API tells of origins and their servers."""
+        origins: list[dict[str, Any]] = self._told("/servers")["origins"]
+        return origins
+
+    def _told(self, target: str) -> dict[str, Any]:
         with RawClient(("127.0.0.1", self.admin_port)) as client:
-            response = client.get("/stats")
+            response = client.get(target)
         assert response.status == 200, response
-        stats: dict[str, Any] = json.loads(response.body)
-        return stats
+        told: dict[str, Any] = json.loads(response.body)
+        return told
 
     def clear(self) -> Response:
         """Drop every stored response through the control API."""
