@@ -473,15 +473,15 @@ def test_the_command_stats_shows_servers(start: Start) -> None:
     whole = json.loads(command("stats", "--json", *port).stdout)
     assert [one["server"] for one in whole["origins"][0]["servers"]] == names
     shown = at_terminal("stats", *port)
-    for word in (*names, "origin default: weighted-round-robin", "drain", "closed", " ms"):
+    for word in (*names, "origin default: weighted-round-robin", "drain", "p95 ms"):
         assert word in shown
 
 
 def at_terminal(*arguments: str) -> str:
-    """What a command shows at a wide terminal."""
+    """What a command shows at a terminal of 80 columns."""
     ours, theirs = pty.openpty()
     command = [*ProxyProcess.command("")[:-1], *arguments]
-    variables = {**environment(), "COLUMNS": "160", "TERM": "dumb"}
+    variables = {**environment(), "TERM": "dumb"}
     with subprocess.Popen(command, stdout=theirs, stderr=theirs, env=variables) as process:
         os.close(theirs)
         shown = b""

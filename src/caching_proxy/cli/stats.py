@@ -65,23 +65,17 @@ def _line(origin: str, server: dict[str, Any]) -> list[str]:
 
 
 def _print_servers(origins: list[dict[str, Any]]) -> None:
-    from rich.console import Console  # late: only a terminal needs it
+    from rich import box  # late: only a terminal needs it
+    from rich.console import Console
     from rich.table import Table
 
     for origin in origins:
         title = f"origin {origin['origin']}: {origin['strategy']}"
-        names = (
-            "state",
-            "weight",
-            "in flight",
-            "requests",
-            "errors",
-            "p50",
-            "p95",
-            "circuit",
-            "why",
-        )
-        table = Table("server", *names, title=title)
+        numbers = ("weight", "busy", "requests", "errors", "p50 ms", "p95 ms")
+        table = Table("server", "state", *numbers, "why", title=title, box=box.SIMPLE_HEAD)
+        table.columns[0].no_wrap = True
+        for column in table.columns[2:-1]:
+            column.justify = "right"
         for server in origin["servers"]:
             table.add_row(server["server"], *_cells(server))
         Console().print(table)
@@ -93,13 +87,9 @@ def _cells(server: dict[str, Any]) -> list[str]:
     return [
         *(server["state"], str(server["weight"])),
         *(f"{server[name]:,}" for name in ("in_flight", "requests", "errors")),
-        *(_milliseconds(quantiles.get(name)) for name in ("p50", "p95")),
-        *(server["circuit"], server["why"] or check.get("why", "")),
+        *(f"{1000 * quantiles[name]:.3g}" if quantiles else "" for name in ("p50", "p95")),
+        server["why"] or check.get("why", ""),
     ]
-
-
-def _milliseconds(seconds: float | None) -> str:
-    return "" if seconds is None else f"{1000 * seconds:.3g} ms"
 
 
 def _text(name: str, value: object) -> str:
