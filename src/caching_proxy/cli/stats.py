@@ -71,13 +71,16 @@ def _print_servers(origins: list[dict[str, Any]]) -> None:
 
     for origin in origins:
         title = f"origin {origin['origin']}: {origin['strategy']}"
-        numbers = ("weight", "busy", "requests", "errors", "p50 ms", "p95 ms")
-        table = Table("server", "state", *numbers, "why", title=title, box=box.SIMPLE_HEAD)
-        table.columns[0].no_wrap = True
-        for column in table.columns[2:-1]:
-            column.justify = "right"
-        for server in origin["servers"]:
-            table.add_row(server["server"], *_cells(server))
+        rows = [_cells(server) for server in origin["servers"]]
+        numbers = ("weight", "busy", "asked", "errors", "p50\nms", "p95\nms")
+        table = Table("server", "state", *numbers, title=title, box=box.SIMPLE_HEAD)
+        for number, column in enumerate(table.columns):
+            column.no_wrap = True
+            column.justify = "right" if number > 1 else "left"
+        if any(row[-1] for row in rows):
+            table.add_column("why")
+        for row in rows:
+            table.add_row(*row[: len(table.columns)])
         Console().print(table)
 
 
@@ -85,7 +88,7 @@ def _cells(server: dict[str, Any]) -> list[str]:
     quantiles = server["latency"] or {}
     check = server["check"] or {}
     return [
-        *(server["state"], str(server["weight"])),
+        *(server["server"], server["state"], str(server["weight"])),
         *(f"{server[name]:,}" for name in ("in_flight", "requests", "errors")),
         *(f"{1000 * quantiles[name]:.3g}" if quantiles else "" for name in ("p50", "p95")),
         server["why"] or check.get("why", ""),
