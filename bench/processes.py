@@ -87,6 +87,11 @@ class Process:
         """CPU seconds that they have used since `cpu_seconds` told `before`."""
         return sum(now - before.get(pid, 0.0) for pid, now in self.cpu_seconds().items())
 
+    @property
+    def pids(self) -> list[int]:
+        """All its processes."""
+        return _session(self._leader.pid)
+
     def resident_bytes(self) -> int:
         """Resident memory; pages shared between its processes count once."""
         return sum(_proportional_bytes(pid) for pid in _session(self._leader.pid))
@@ -101,6 +106,16 @@ class Process:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self._leader.wait()
+
+
+def stalled(pids: Sequence[int]) -> dict[str, float]:
+    """Seconds that each thread has been ready to run, and had no processor, so far."""
+    waited = {}
+    for pid in pids:
+        for path in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+            with contextlib.suppress(OSError):  # it has ended
+                waited[path.parent.name] = int(path.read_text().split()[1]) / 1e9
+    return waited
 
 
 def _session(leader: int) -> list[int]:

