@@ -10,6 +10,7 @@ import pty
 import re
 import subprocess
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from .support.balanced import NO_STORE, Balanced, named_answer, post
 from .support.commands import command
 from .support.configured import Configured
 from .support.in_process import in_process
+from .support.messages import IncompleteError, PeerResetError
 from .support.proxy import ProxyProcess, environment
 from .support.scripted_origin import Exchange, ScriptedOrigin, answer, fresh
 from .support.stand import StartOrigin, StartProxy
@@ -257,6 +259,92 @@ def test_a_short_body_that_breaks_off_is_fetched_elsewhere(start: Start) -> None
     found.on("/cut", cut, cut, answer("200 OK", NO_STORE, b"y" * 1000))
     for _ in range(6):
         assert found.proxy.get("/cut").body == b"y" * 1000
+    found.check_idle()
+
+
+TAGGED = {"ETag": '"strong"', "Cache-Control": "max-age=600"}
+LARGE = bytes(range(256)) * 2000
+
+
+def cut_at(size: int, fields: dict[str, str]) -> Callable[[Exchange], None]:
+    """So much of a body, then the end of the connection."""
+
+    def cut(exchange: Exchange) -> None:
+        exchange.send(answer("200 OK", {"Content-Length": str(len(LARGE)), **fields}, LARGE[:size]))
+        exchange.close()
+
+    return cut
+
+
+def rest_with(fields: dict[str, str], start: int | None = None) -> Callable[[Exchange], None]:
+    """The rest of the body, as it is asked for."""
+
+    def rest(exchange: Exchange) -> None:
+        first = int(exchange.request.fields["range"].removeprefix("bytes=").rstrip("-"))
+        first = first if start is None else start
+        told = {"Content-Range": f"bytes {first}-{len(LARGE) - 1}/{len(LARGE)}", **fields}
+        exchange.send(answer("206 Partial Content", told, LARGE[first:]))
+
+    return rest
+
+
+@pytest.mark.parametrize("framing", [{}, {"Transfer-Encoding": "chunked"}])
+def test_a_long_body_that_breaks_off_goes_on_at_another_server(
+    start: Start, framing: dict[str, str]
+) -> None:
+    found = Balanced(*start)
+
+    def cut(exchange: Exchange) -> None:
+        if not framing:
+            cut_at(300_000, TAGGED)(exchange)
+        exchange.send(answer("200 OK", {**TAGGED, **framing}), b"1000\r\n", LARGE[:4096], b"\r\n")
+        exchange.close()
+
+    rest = rest_with(TAGGED)
+    found.on("/long", cut, rest, rest)
+    response = found.proxy.get("/long")
+    assert (response.status, response.body) == (200, LARGE)
+    request = next(r for server in found.servers[1:] for r in server.seen("/long"))
+    assert request.fields["if-range"] == '"strong"' and "range" in request.fields
+    assert found.proxy.get("/long").cache == "HIT" and found.proxy.get("/long").body == LARGE
+    assert [server["errors"] for server in found.origin()["servers"]] == [1, 0, 0]
+    found.check_idle()
+
+
+def test_it_goes_on_as_often_as_there_are_servers(start: Start) -> None:
+    found = Balanced(*start)
+
+    def cut_again(exchange: Exchange) -> None:
+        first = int(exchange.request.fields["range"].removeprefix("bytes=").rstrip("-"))
+        told = {"Content-Range": f"bytes {first}-{len(LARGE) - 1}/{len(LARGE)}", **TAGGED}
+        told["Content-Length"] = str(len(LARGE) - first)
+        exchange.send(answer("206 Partial Content", told, LARGE[first : first + 100_000]))
+        exchange.close()
+
+    found.on("/long", cut_at(200_000, TAGGED), cut_again, rest_with(TAGGED))
+    assert found.proxy.get("/long").body == LARGE
+    found.check_idle()
+
+
+@pytest.mark.parametrize(
+    ("first", "other"),
+    [
+        (NO_STORE, rest_with(NO_STORE)),  # nothing tells that the octets are the same
+        ({"ETag": 'W/"weak"'}, rest_with({"ETag": 'W/"weak"'})),
+        (TAGGED, rest_with({"ETag": '"another"'})),
+        (TAGGED, rest_with(TAGGED, 100)),  # of another place
+        (TAGGED, answer("200 OK", TAGGED, LARGE)),
+        (TAGGED, answer("404 Not Found", TAGGED, b"x")),
+        (TAGGED, lambda exchange: exchange.reset()),
+    ],
+)
+def test_what_does_not_fit_is_not_put_together(
+    start: Start, first: dict[str, str], other: bytes | Callable[[Exchange], None]
+) -> None:
+    found = Balanced(*start, weights=(1, 1))
+    found.on("/long", cut_at(300_000, first), other)
+    with found.proxy.client() as client, pytest.raises((IncompleteError, PeerResetError)):
+        client.get("/long")
     found.check_idle()
 
 

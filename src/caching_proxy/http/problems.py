@@ -79,5 +79,6 @@ QUEUE_FULL = Problem(503, "every server is at its limit, and so is the queue", 1
 CIRCUITS_OPEN = Problem(503, "the circuits of all servers are open", 5)
 NO_SERVER = Problem(503, "no server is ready to take requests", 5)
 ORIGIN_CONNECT_TIMEOUT = Problem(504, "the connection to the origin took too long")
+ORIGIN_DEADLINE = Problem(504, "no response within --origin-deadline")
 ORIGIN_HEAD_TIMEOUT = Problem(504, "the origin's response took too long")
 ORIGIN_BODY_TIMEOUT = Problem(504, "the origin's response stalled")

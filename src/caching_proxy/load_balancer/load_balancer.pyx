@@ -273,6 +273,9 @@ cdef class LoadBalancer:
             if each not in servers:
                 each.leaving = True
                 self.leaving.append(each)
+        for each in servers:
+            if self.servers and each not in self.servers:
+                self.recovered(each)                    # a newcomer is cold as well
         self.servers = servers
         self.strategy.enroll(servers)
         self.refresh()

@@ -31,6 +31,8 @@ cdef class Fetch(Receiver):
     cdef bint is_asked                # the request is sent, as far as it has come
     cdef Receiver hedge               # the same request at another server, if it is slow here (hedging.pyx)
     cdef object timer                 # ... asyncio.TimerHandle: when that begins
+    cdef bytes validator              # by which a body that broke off may go on elsewhere (resuming.pyx) ...
+    cdef int64_t resumed_at           # ... from this octet on; 0: it has not
     cdef bint avoids_kept             # a kept connection was closed already: a new one is needed
     cdef UpstreamConnection connection
     cdef bint orphan                  # nobody waits for it

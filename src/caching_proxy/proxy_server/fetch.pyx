@@ -19,8 +19,10 @@ from caching_proxy.proxy_server.heads cimport origin_head, origin_lines, rebuilt
 from caching_proxy.proxy_server.hedging cimport begin_hedge, cancel_hedge
 from caching_proxy.proxy_server.lookup cimport judged
 from caching_proxy.proxy_server.renewing cimport confirm, renew_by_head
+from caching_proxy.proxy_server.resuming cimport may_resume
 from caching_proxy.proxy_server.sending cimport leave_server
 from caching_proxy.proxy_server.turn cimport give_turn_back
+from caching_proxy.proxy_server.resuming import resume
 from caching_proxy.proxy_server.sending import exchange
 from caching_proxy.proxy_server.turn import comes_from_elsewhere
 
@@ -92,6 +94,8 @@ cdef class Fetch(Receiver):
                 self.give_up_unread()
                 self.fill.wake()
                 await self.changed()
+                if self.error is not None and may_resume(self, self.error) and await resume(self):
+                    continue
                 self.progress()
                 if self.lease is not None and not self.fill.keep:
                     self.judge_sharing()                # it has become too large to be stored
@@ -129,7 +133,10 @@ cdef class Fetch(Receiver):
         if self.slice is not None:
             without |= bit(F_RANGE) | bit(F_IF_RANGE)
             lines = [(b"Range", b"bytes=%d-%d" % self.slice)]
-        if self.rest is not None:
+        if self.resumed_at:
+            without |= CONDITIONS | bit(F_RANGE) | bit(F_IF_RANGE)
+            lines = [(b"Range", b"bytes=%d-" % self.resumed_at), (b"If-Range", self.validator)]
+        elif self.rest is not None:
             without |= bit(F_RANGE) | bit(F_IF_RANGE)
             validator = strong_validator(self.partial.etag, self.partial.last_modified, self.partial.date)
             lines = [(b"Range", b"bytes=%d-%d" % self.rest), (b"If-Range", validator)]

@@ -80,9 +80,16 @@ async def wait_for_server(Fetch fetch):
                 balancer.call_all()
             raise fetch.error
         if place.expired:
-            raise OriginFailed(problems.SERVERS_BUSY if balancer.resolved else problems.ORIGIN_UNRESOLVABLE)
+            raise OriginFailed(waited_for(fetch, balancer))
         if not balancer.resolved and balancer.failure is not None:
             raise balancer.failure
+
+
+cdef object waited_for(Fetch fetch, LoadBalancer balancer):
+    """What has not come in time."""
+    if fetch.deadline and balancer.clock >= fetch.deadline:
+        return problems.ORIGIN_DEADLINE
+    return problems.SERVERS_BUSY if balancer.resolved else problems.ORIGIN_UNRESOLVABLE
 
 
 cdef Place line_up(Fetch fetch, LoadBalancer balancer):
