@@ -5,6 +5,8 @@ caching. Whatever is not one clean response to one request closes the connection
 taken for the next one's.
 """
 
+from time import monotonic
+
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 
 from caching_proxy.cache_manager.fill cimport Source
@@ -234,6 +236,7 @@ cdef class Pool:
         self.idle_timeout = settings.origin_idle_timeout
         self.head_timeout = settings.origin_head_timeout
         self.body_timeout = settings.origin_body_timeout
+        self.clock = monotonic()
 
     cdef UpstreamConnection take(self):
         """An idle connection, or None."""
