@@ -149,10 +149,10 @@ cdef class Service:
         self.forget_pools()
 
     cdef forget_pools(self):
-        """Let go of pools that are retired and have no connection any more."""
+        """Let go of pools that are done."""
         cdef Pool pool
         for pool in list(self.pools):
-            if pool.retired and not pool.connections:
+            if pool.is_done():
                 self.origin_connections_opened += pool.opened
                 self.pools.discard(pool)
 

@@ -49,6 +49,7 @@ cdef class Pool:
     cdef object dialer
     cdef list idle
     cdef set connections
+    cdef int opening                  # how many more are being opened
     cdef readonly int64_t opened
     cdef int idle_limit
     cdef bint retired                 # nothing new begins here
@@ -60,6 +61,7 @@ cdef class Pool:
     cdef double clock                 # monotonic seconds, as of the last sweep
 
     cdef UpstreamConnection take(self)
+    cdef bint is_done(self) except -1
     cdef release(self, UpstreamConnection connection)
     cdef retire(self)
     cdef sweep(self, double now)

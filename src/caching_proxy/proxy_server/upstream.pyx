@@ -250,13 +250,21 @@ cdef class Pool:
 
     async def open(self, double limit):
         """A new connection, in at most `limit` seconds. Raises OriginFailed."""
-        connection = await self.dialer.connect(self, limit)
+        self.opening += 1
+        try:
+            connection = await self.dialer.connect(self, limit)
+        finally:
+            self.opening -= 1
         self.opened += 1
         return connection
 
     def connection(self):
         """The protocol of a connection that is being opened."""
         return UpstreamConnection(self)
+
+    cdef bint is_done(self) except -1:
+        """Whether there is nothing to look after any more."""
+        return self.retired and not self.connections and self.opening == 0
 
     def drop_peers(self, gone):
         """Keep no connections to addresses in `gone`: the origin's name no longer leads there."""
