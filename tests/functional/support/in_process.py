@@ -13,10 +13,10 @@ from caching_proxy.proxy_server.proxy_server import ProxyServer
 
 @asynccontextmanager
 async def in_process(
-    configuration: Configuration, resolver: Resolve = resolve
+    configuration: Configuration, resolver: Resolve = resolve, proxy: ProxyServer | None = None
 ) -> AsyncIterator[int]:
-    """Serves on a port of 127.0.0.1, which is given."""
-    proxy = ProxyServer(resolver)
+    """Serves on a port of 127.0.0.1, which is given; `proxy` is for who wants to look into it."""
+    proxy = proxy or ProxyServer(resolver)
     (sock,) = listeners.listen(["127.0.0.1"], 0, [], 16)
     port: int = sock.getsockname()[1]
     with sock:
