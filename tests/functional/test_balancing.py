@@ -19,13 +19,13 @@ import pytest
 from caching_proxy.configuration import configure
 from caching_proxy.proxy_server.dialer import Address
 
-from .support.balanced import NO_STORE, Balanced, named_answer, post
 from .support.commands import command
 from .support.configured import Configured
 from .support.in_process import in_process
 from .support.messages import IncompleteError, PeerResetError
 from .support.proxy import ProxyProcess, environment
 from .support.scripted_origin import Exchange, ScriptedOrigin, answer, fresh
+from .support.scripted_servers import NO_STORE, ScriptedServers, named_answer, post
 from .support.stand import StartOrigin, StartProxy
 from .support.tls import Authority
 from .support.waiting import wait_until
@@ -47,17 +47,17 @@ def reset(exchange: Exchange) -> None:
 
 
 def test_the_documented_example_is_exact(start: Start) -> None:
-    found = Balanced(*start, weights=(5, 3), strategy="weighted-round-robin")
+    found = ScriptedServers(*start, weights=(5, 3), strategy="weighted-round-robin")
     assert found.ask(16) == "abaababa" * 2
 
 
 def test_the_weight_of_five_one_one_is_interleaved(start: Start) -> None:
-    found = Balanced(*start, weights=(5, 1, 1), strategy="weighted-round-robin")
+    found = ScriptedServers(*start, weights=(5, 1, 1), strategy="weighted-round-robin")
     assert found.ask(14) == "aabacaa" * 2
 
 
 def test_round_robin_takes_turns(start: Start) -> None:
-    found = Balanced(*start, weights=(5, 1, 1), strategy="round-robin")
+    found = ScriptedServers(*start, weights=(5, 1, 1), strategy="round-robin")
     assert found.ask(9) == "abcabcabc"
 
 
@@ -66,13 +66,13 @@ def test_round_robin_takes_turns(start: Start) -> None:
     ["random", "weighted-random", "least-connections", "power-of-two-choices", "least-latency"],
 )
 def test_every_server_is_used(start: Start, strategy: str) -> None:
-    found = Balanced(*start, strategy=strategy)
+    found = ScriptedServers(*start, strategy=strategy)
     assert set(found.ask(100)) == set("abc")
     found.check_idle()
 
 
 def test_least_connections_goes_where_least_is_under_way(start: Start) -> None:
-    found = Balanced(*start, weights=(1, 1), strategy="least-connections")
+    found = ScriptedServers(*start, weights=(1, 1), strategy="least-connections")
     held, release = threading.Event(), threading.Event()
 
     def hold(exchange: Exchange) -> None:
@@ -94,7 +94,7 @@ def test_least_connections_goes_where_least_is_under_way(start: Start) -> None:
     ("by", "field"), [("header:X-User", "X_User"), ("cookie:user", "Cookie"), ("url", "")]
 )
 def test_consistent_hash_goes_by_what_is_named(start: Start, by: str, field: str) -> None:
-    found = Balanced(*start, "--hash-by", by, strategy="consistent-hash")
+    found = ScriptedServers(*start, "--hash-by", by, strategy="consistent-hash")
     found.on("/x", *map(named_answer, found.letters))
     taken = []
     for user in range(60):
@@ -109,7 +109,7 @@ def test_consistent_hash_goes_by_what_is_named(start: Start, by: str, field: str
 
 
 def test_consistent_hash_by_address(start: Start) -> None:
-    found = Balanced(*start, "--hash-by", "address", strategy="consistent-hash")
+    found = ScriptedServers(*start, "--hash-by", "address", strategy="consistent-hash")
     taken = {}
     for number in range(2, 30):
         with found.proxy.client(source=f"127.0.0.{number}") as client:
@@ -118,7 +118,7 @@ def test_consistent_hash_by_address(start: Start) -> None:
 
 
 def test_a_session_sticks_to_its_server(start: Start) -> None:
-    found = Balanced(*start, strategy="sticky-cookie")
+    found = ScriptedServers(*start, strategy="sticky-cookie")
     first = found.proxy.get("/")
     told = re.fullmatch(
         "(caching-proxy-server=[0-9a-f]{16}); Path=/; HttpOnly; SameSite=Lax",
@@ -136,14 +136,14 @@ def test_a_session_sticks_to_its_server(start: Start) -> None:
 
 
 def test_a_cookie_that_names_no_server_is_replaced(start: Start) -> None:
-    found = Balanced(*start, strategy="sticky-cookie")
+    found = ScriptedServers(*start, strategy="sticky-cookie")
     for value in ("0" * 16, "f" * 16, "zz", "", "g" * 16, "1" * 17):
         response = found.proxy.get("/", {"Cookie": f"caching-proxy-server={value}"})
         assert response.status == 200 and "set-cookie" in response.fields
 
 
 def test_what_is_stored_has_no_session(start: Start) -> None:
-    found = Balanced(*start, strategy="sticky-cookie")
+    found = ScriptedServers(*start, strategy="sticky-cookie")
     found.on("/shared", *[fresh(b"all")] * 3)
     cookie = found.proxy.get("/").fields["set-cookie"].partition(";")[0]
     assert "set-cookie" not in found.proxy.get("/shared").fields
@@ -153,7 +153,7 @@ def test_what_is_stored_has_no_session(start: Start) -> None:
 
 
 def test_a_drained_server_keeps_its_sessions(start: Start) -> None:
-    found = Balanced(*start, strategy="sticky-cookie")
+    found = ScriptedServers(*start, strategy="sticky-cookie")
     first = found.proxy.get("/")
     cookie = {"Cookie": first.fields["set-cookie"].partition(";")[0]}
     number = found.letters.index(first.body.decode())
@@ -169,7 +169,7 @@ def test_a_drained_server_keeps_its_sessions(start: Start) -> None:
 
 @pytest.mark.parametrize("of", ["origin", "server", "client"])
 def test_the_host_of_server_or_origin(start: Start, of: str) -> None:
-    found = Balanced(*start, "--host-header", of, origin="http://site.example")
+    found = ScriptedServers(*start, "--host-header", of, origin="http://site.example")
     found.ask(3)
     hosts = [server.requests[-1].fields["host"] for server in found.servers]
     expected = {
@@ -181,7 +181,7 @@ def test_the_host_of_server_or_origin(start: Start, of: str) -> None:
 
 
 def test_what_one_server_answers_is_stored_for_all(start: Start) -> None:
-    found = Balanced(*start)
+    found = ScriptedServers(*start)
     found.on("/kept", *map(fresh, (b"a", b"b", b"c")))
     bodies = {found.proxy.get("/kept").body for _ in range(5)}
     assert len(bodies) == 1 and sum(found.seen("/kept")) == 1
@@ -194,7 +194,7 @@ def test_what_one_server_answers_is_stored_for_all(start: Start) -> None:
 def test_where_nobody_listens_nothing_is_sent_and_another_is_asked(
     start: Start, method: str
 ) -> None:
-    found = Balanced(*start)
+    found = ScriptedServers(*start)
     for server in found.servers[:2]:
         server.close()
     for _ in range(6):
@@ -205,7 +205,7 @@ def test_where_nobody_listens_nothing_is_sent_and_another_is_asked(
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "OPTIONS"])
 def test_an_idempotent_request_is_sent_again_after_a_reset(start: Start, method: str) -> None:
-    found = Balanced(*start)
+    found = ScriptedServers(*start)
     found.on("/reset", reset, reset, named_answer("c"))
     for _ in range(3):
         assert found.proxy.request(method, "/reset").status == 200
@@ -214,7 +214,7 @@ def test_an_idempotent_request_is_sent_again_after_a_reset(start: Start, method:
 
 @pytest.mark.parametrize("method", ["POST", "PATCH"])
 def test_others_reach_one_server(start: Start, method: str) -> None:
-    found = Balanced(*start)
+    found = ScriptedServers(*start)
     found.on("/reset", reset, reset, reset)
     for number in range(1, 7):
         response = found.proxy.request(method, "/reset", body=b"order")
@@ -224,7 +224,7 @@ def test_others_reach_one_server(start: Start, method: str) -> None:
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504])
 def test_a_status_that_another_server_may_not_have(start: Start, status: int) -> None:
-    found = Balanced(*start)
+    found = ScriptedServers(*start)
     bad = answer(f"{status} Bad", NO_STORE, b"bad")
     found.on("/bad", bad, bad, named_answer("c"))
     assert {found.proxy.get("/bad").body for _ in range(6)} == {b"c"}
@@ -234,7 +234,7 @@ def test_a_status_that_another_server_may_not_have(start: Start, status: int) ->
 
 
 def test_when_all_answer_badly_the_last_answer_counts(start: Start) -> None:
-    found = Balanced(*start)
+    found = ScriptedServers(*start)
     found.on("/bad", *[answer("503 No", NO_STORE, letter.encode()) for letter in "abc"])
     response = found.proxy.get("/bad")
     assert (response.status, response.body) == (503, b"c")
@@ -242,7 +242,7 @@ def test_when_all_answer_badly_the_last_answer_counts(start: Start) -> None:
 
 
 def test_statuses_and_number_of_retries_are_settings(start: Start) -> None:
-    found = Balanced(*start, "--retry-status", "404", "--retries", "1")
+    found = ScriptedServers(*start, "--retry-status", "404", "--retries", "1")
     found.on("/bad", *[answer("503 No", NO_STORE)] * 3)
     found.on("/none", *[answer("404 No", NO_STORE)] * 3)
     assert found.proxy.get("/bad").status == 503 and sum(found.seen("/bad")) == 1
@@ -250,7 +250,7 @@ def test_statuses_and_number_of_retries_are_settings(start: Start) -> None:
 
 
 def test_a_short_body_that_breaks_off_is_fetched_elsewhere(start: Start) -> None:
-    found = Balanced(*start)
+    found = ScriptedServers(*start)
 
     def cut(exchange: Exchange) -> None:
         exchange.send(answer("200 OK", {**NO_STORE, "Content-Length": "1000"}, b"x" * 500))
@@ -292,7 +292,7 @@ def rest_with(fields: dict[str, str], start: int | None = None) -> Callable[[Exc
 def test_a_long_body_that_breaks_off_goes_on_at_another_server(
     start: Start, framing: dict[str, str]
 ) -> None:
-    found = Balanced(*start)
+    found = ScriptedServers(*start)
 
     def cut(exchange: Exchange) -> None:
         if not framing:
@@ -312,7 +312,7 @@ def test_a_long_body_that_breaks_off_goes_on_at_another_server(
 
 
 def test_it_goes_on_as_often_as_there_are_servers(start: Start) -> None:
-    found = Balanced(*start)
+    found = ScriptedServers(*start)
 
     def cut_again(exchange: Exchange) -> None:
         first = int(exchange.request.fields["range"].removeprefix("bytes=").rstrip("-"))
@@ -341,7 +341,7 @@ def test_it_goes_on_as_often_as_there_are_servers(start: Start) -> None:
 def test_what_does_not_fit_is_not_put_together(
     start: Start, first: dict[str, str], other: bytes | Callable[[Exchange], None]
 ) -> None:
-    found = Balanced(*start, weights=(1, 1))
+    found = ScriptedServers(*start, weights=(1, 1))
     found.on("/long", cut_at(300_000, first), other)
     with found.proxy.client() as client, pytest.raises((IncompleteError, PeerResetError)):
         client.get("/long")
@@ -349,7 +349,7 @@ def test_what_does_not_fit_is_not_put_together(
 
 
 def test_a_hung_server_costs_the_time_for_a_head(start: Start) -> None:
-    found = Balanced(*start, "--origin-head-timeout", "0.5s")
+    found = ScriptedServers(*start, "--origin-head-timeout", "0.5s")
     gone = threading.Event()
     found.on("/hangs", *[lambda exchange: exchange.wait(gone, "the test")] * 2, named_answer("c"))
     try:
@@ -360,7 +360,7 @@ def test_a_hung_server_costs_the_time_for_a_head(start: Start) -> None:
 
 
 def test_no_attempt_goes_on_behind_the_deadline(start: Start) -> None:
-    found = Balanced(*start, "--origin-deadline", "0.6s")
+    found = ScriptedServers(*start, "--origin-deadline", "0.6s")
     gone = threading.Event()
     found.on("/hangs", *[lambda exchange: exchange.wait(gone, "the test")] * 3)
     try:
@@ -372,7 +372,7 @@ def test_no_attempt_goes_on_behind_the_deadline(start: Start) -> None:
 
 
 def test_retries_have_a_budget(start: Start) -> None:
-    found = Balanced(*start, "--retry-floor", "1", "--retry-budget", "0", weights=(1, 1))
+    found = ScriptedServers(*start, "--retry-floor", "1", "--retry-budget", "0", weights=(1, 1))
     found.on("/bad", *[answer("503 No", NO_STORE)] * 2)
     for _ in range(50):
         assert found.proxy.get("/bad").status == 503
@@ -381,7 +381,7 @@ def test_retries_have_a_budget(start: Start) -> None:
 
 
 def test_a_slow_get_is_hedged(start: Start) -> None:
-    found = Balanced(*start, "--hedge", weights=(1, 1))
+    found = ScriptedServers(*start, "--hedge", weights=(1, 1))
     found.ask(120)
     wait_until(lambda: found.ask(1) and found.origin()["slow_after"] > 0, "what is slow")
     gone = threading.Event()
@@ -398,7 +398,7 @@ def test_a_slow_get_is_hedged(start: Start) -> None:
 
 
 def test_who_finds_all_busy_waits_in_line(start: Start) -> None:
-    found = Balanced(*start, weights=(1, 1), more=("max_connections=1",))
+    found = ScriptedServers(*start, weights=(1, 1), more=("max_connections=1",))
     held, release = threading.Semaphore(0), threading.Event()
 
     def hold(exchange: Exchange) -> None:
@@ -434,7 +434,7 @@ def test_who_finds_all_busy_waits_in_line(start: Start) -> None:
 def test_who_cannot_wait_is_told_when_to_come_again(
     start: Start, options: tuple[str, ...], cause: str
 ) -> None:
-    found = Balanced(*start, "--server-connections", "1", *options, weights=(1,))
+    found = ScriptedServers(*start, "--server-connections", "1", *options, weights=(1,))
     gone, held = threading.Event(), threading.Event()
 
     def hold(exchange: Exchange) -> None:
@@ -462,7 +462,7 @@ def test_while_every_circuit_is_open_the_answer_comes_at_once(start: Start) -> N
         *("--circuit-error-rate", "50", "--circuit-min-requests", "4"),
         *("--origin-head-timeout", "0.2s", "--retries", "0"),
     )
-    found = Balanced(*start, *options, weights=(1, 1))
+    found = ScriptedServers(*start, *options, weights=(1, 1))
     stale = answer("200 OK", {"Cache-Control": "max-age=0, stale-if-error=60"}, b"old")
     found.on("/stale", stale, stale)
     assert found.proxy.get("/stale").body == b"old"
@@ -498,7 +498,7 @@ def test_an_origin_of_its_own_has_a_circuit_too(start: Start, origin: ScriptedOr
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_orders_reach_every_worker(start: Start, workers: str) -> None:
-    found = Balanced(*start, "--workers", workers)
+    found = ScriptedServers(*start, "--workers", workers)
     assert found.order(0, "drain") == (
         200,
         {
@@ -526,14 +526,16 @@ def test_orders_reach_every_worker(start: Start, workers: str) -> None:
     ],
 )
 def test_orders_that_are_none(start: Start, asked: object, told: str) -> None:
-    found = Balanced(*start)
+    found = ScriptedServers(*start)
     status, body = post(found.proxy, asked)
     assert status == 400 and told in body["error"]
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_what_is_told_of_servers(start: Start, workers: str) -> None:
-    found = Balanced(*start, "--workers", workers, weights=(5, 3), strategy="weighted-round-robin")
+    found = ScriptedServers(
+        *start, "--workers", workers, weights=(5, 3), strategy="weighted-round-robin"
+    )
     for _ in range(16):
         found.ask(1)
     told = found.origin()
@@ -549,7 +551,7 @@ def test_what_is_told_of_servers(start: Start, workers: str) -> None:
 
 
 def test_the_command_stats_shows_servers(start: Start) -> None:
-    found = Balanced(*start, weights=(5, 3), strategy="weighted-round-robin")
+    found = ScriptedServers(*start, weights=(5, 3), strategy="weighted-round-robin")
     found.ask(8)
     found.order(1, "drain")
     port = ("--admin-port", str(found.proxy.admin_port))
@@ -587,7 +589,7 @@ def at_terminal(*arguments: str) -> str:
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_one_prober_whatever_the_workers(start: Start, workers: str) -> None:
     options = ("--health-check", "http", "--health-path", "/health", "--health-interval", "0.1s")
-    found = Balanced(
+    found = ScriptedServers(
         *start, "--workers", workers, *options, "--health-fast-interval", "50ms", weights=(1, 1)
     )
     good, bad = named_answer("ok"), answer("503 No", NO_STORE)
@@ -605,7 +607,7 @@ def test_one_prober_whatever_the_workers(start: Start, workers: str) -> None:
 
 def test_connections_are_checked_where_nothing_else_is_said(start: Start) -> None:
     fast = ("--health-interval", "0.1s", "--health-fast-interval", "50ms")
-    found = Balanced(*start, "--health-check", "tcp", *fast, weights=(1, 1))
+    found = ScriptedServers(*start, "--health-check", "tcp", *fast, weights=(1, 1))
     wait_until(lambda: found.origin()["servers"][0]["check"], "a check")
     found.servers[1].close()
     wait_until(lambda: found.states() == ["up", "down"], "it to be found out")

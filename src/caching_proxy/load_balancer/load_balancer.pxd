@@ -31,6 +31,7 @@ cdef class Attempt:
     cdef double began_at              # monotonic seconds
     cdef bint trial                   # of a half-open circuit
     cdef bint judged                  # its outcome is counted
+    cdef bint erred                   # ... and was an error
     cdef bint well                    # ... and was none of a failing server
     cdef bint over
 

@@ -61,8 +61,8 @@ cdef class Attempt:
         if not self.judged:
             self.judge(True, True, now - self.began_at, now)
             return
-        self.server.errors += 1
-        self.server.window.spoil(now)
+        self.server.errors += not self.erred
+        self.server.window.spoil(now, not self.erred)
         self.balancer.look_into(self.server, True, now)
 
     cdef judge(self, bint error, bint failure, double took, double now):
@@ -70,6 +70,7 @@ cdef class Attempt:
         cdef double limit = server.circuit.rules.latency
         cdef bint slow = 0 < limit < took
         self.judged = True
+        self.erred = error
         server.errors += error
         server.window.count(now, error, failure, slow)
         if self.trial:

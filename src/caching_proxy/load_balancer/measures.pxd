@@ -18,7 +18,7 @@ cdef class Window:
     cdef Outcomes sums
 
     cdef Outcomes* at(self, double now) noexcept      # the sums as of then
-    cdef spoil(self, double now)
+    cdef spoil(self, double now, bint error)
     cpdef count(self, double now, bint error, bint failure, bint slow)
     cpdef tuple totals(self, double now)
     cpdef clear(self)

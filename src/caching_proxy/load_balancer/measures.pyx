@@ -44,13 +44,13 @@ cdef class Window:
         tally(sums, error, failure, slow)
         tally(&self.seconds[self.newest % SPAN], error, failure, slow)
 
-    cdef spoil(self, double now):
-        """A request that was counted as well done has failed after all."""
+    cdef spoil(self, double now, bint error):
+        """A request that was counted as no failure was one after all; `error`: nor was it counted as an error."""
         cdef Outcomes* sums = self.at(now)
         cdef Outcomes* newest = &self.seconds[self.newest % SPAN]
-        sums.errors += 1
+        sums.errors += error
         sums.failures += 1
-        newest.errors += 1
+        newest.errors += error
         newest.failures += 1
 
     cpdef tuple totals(self, double now):

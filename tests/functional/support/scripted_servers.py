@@ -20,7 +20,7 @@ CALM = (
 NO_STORE = {"Cache-Control": "no-store"}
 
 
-class Balanced:
+class ScriptedServers:
     """A proxy and its servers; each server answers with its letter."""
 
     def __init__(
