@@ -244,7 +244,7 @@ class Asker:
     def stale(self) -> bool:
         """Ask for what is stored for a second; whether the answer is older than that."""
         response = self._proxy.get("/stored?age=1")
-        assert (response.status, response.body) == (200, body_of("/stored?age=1"))
+        assert (response.status, response.body) == (200, body_of("/stored?age=1")), response
         return int(ours(response).get("ttl", "1")) < 0
 
 

@@ -172,7 +172,20 @@ cdef bint holds(Fetch fetch) except -1:
     cdef int64_t length = fetch.head.content_length
     if fetch.ended or fetch.is_head or not 0 < length <= HELD:
         return False
-    return fetch.route.balancer.count > retries(fetch) + 1 and may_resend(fetch)
+    return may_resend(fetch) and has_others(fetch)
+
+
+cdef bint has_others(Fetch fetch) except -1:
+    """Whether a server could have the request that has not had it."""
+    cdef LoadBalancer balancer = fetch.route.balancer
+    cdef Server server
+    cdef int others = balancer.count - (fetch.attempt.server.slot >= 0)
+    if len(balancer.servers) == 1:
+        return False
+    if fetch.tried is not None:
+        for server in fetch.tried:
+            others -= server.slot >= 0
+    return others > 0 or balancer.elsewhere(including(fetch)) is not None
 
 
 # -- again
