@@ -79,7 +79,7 @@ class OriginSettings(Declared):
         "url",
         kinds.HASHED,
         BALANCING,
-        "What of a request consistent-hash goes by: url, address (of the client), header:NAME or"
+        "What of a request consistent-hash goes by: url, address (of who connects), header:NAME or"
         " cookie:NAME.",
     )
     sticky_cookie: str = setting(
@@ -168,11 +168,17 @@ class OriginSettings(Declared):
     eject_time_max: float = setting(
         MINUTE, kinds.seconds(0.01, DAY), FAILING, "The longest that it is left out."
     )
-    panic_threshold: int = setting(
-        30,
+    eject_max: int = setting(
+        70,
         kinds.whole(0, 100, "%"),
         FAILING,
-        "When a smaller share of the servers is healthy all are used; none is left out below it.",
+        "Greatest share of the servers that is left out at a time for what their requests come to.",
+    )
+    panic_threshold: int = setting(
+        10,
+        kinds.whole(0, 100, "%"),
+        FAILING,
+        "When a smaller share of the servers is healthy, or none, all are used.",
     )
     circuit_error_rate: int = setting(
         50,

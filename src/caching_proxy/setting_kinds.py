@@ -224,6 +224,12 @@ def _read_origin(value: str) -> str:
     return text
 
 
+def origin_port(url: str) -> int:
+    """The port of an ORIGIN that is no socket."""
+    parts = urlsplit(url)
+    return parts.port or {"http": 80, "https": 443}[parts.scheme.lower()]
+
+
 def _read_network(value: Any) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
     try:
         network = ipaddress.ip_network(value, strict=False)

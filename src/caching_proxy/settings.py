@@ -421,7 +421,8 @@ class Origin(OriginSettings):
     def _has_servers(self) -> Self:
         if self.load_balance and not self.servers:
             disagree("load_balance", "there are no servers: name some with --servers")
-        places = [(server.host, server.port, server.scheme) for server in self.servers]
+        lent = None if self.url.startswith("unix:") else kinds.origin_port(self.url)
+        places = [(server.host, server.port or lent) for server in self.servers]
         for number, place in enumerate(places):
             if place in places[:number]:
                 disagree("servers", f"{place[0]} is there twice: give it once, with its weight")

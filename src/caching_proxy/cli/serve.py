@@ -277,9 +277,9 @@ class _Proxy:
         """What there is to tell of each origin and its servers."""
         return await self._fleet.origins()
 
-    def order(self, server: str, order: str, origin: str | None) -> dict[str, str]:
+    async def order(self, server: str, order: str, origin: str | None) -> dict[str, str]:
         """Have a server ready, drained or disabled. Raises ValueError (one line)."""
-        return self._fleet.order(server, order, origin)
+        return await self._fleet.order(server, order, origin)
 
     async def clear(self) -> Any:
         """Drop every stored response."""
@@ -353,6 +353,35 @@ def _named(origin: Origin) -> str:
     return f"{origin.url} ({number} server{'s' * (number > 1)}, {origin.strategy})"
 
 
+def _vain(origin: Origin) -> list[str]:
+    """One line for each setting of an origin that another one turns off."""
+    own = {name for name in origin.model_fields_set if getattr(origin, name) != _default(name)}
+    http = {"health_path", "health_method", "health_host", "health_status", "health_body"} & own
+    turned_off = {
+        "hash_by": origin.strategy != "consistent-hash",
+        "sticky_cookie": origin.strategy != "sticky-cookie",
+        "hedge": origin.retries == 0 or not origin.load_balance,
+        "circuit_latency": origin.circuit_error_rate == 0,
+        **dict.fromkeys(http, origin.health_check != "http"),
+    }
+    needs = {
+        "hash_by": "--strategy consistent-hash",
+        "sticky_cookie": "--strategy sticky-cookie",
+        "hedge": "--load-balance and --retries",
+        "circuit_latency": "--circuit-error-rate above 0",
+        **dict.fromkeys(http, "--health-check http"),
+    }
+    return [
+        f"--{name.replace('_', '-')}: it does nothing without {needs[name]}"
+        for name in sorted(own)
+        if turned_off.get(name)
+    ]
+
+
+def _default(name: str) -> Any:
+    return Origin.declaration(name).default
+
+
 def warnings(configuration: Configuration) -> list[str]:
     """One line for everything that was asked for and is not so, or is risky."""
     settings = configuration.settings
@@ -361,6 +390,7 @@ def warnings(configuration: Configuration) -> list[str]:
         if origin.servers and not origin.load_balance:
             place = "--servers" if name == DEFAULT else f"origins.{name}.servers"
             lines.append(f"{place}: without --load-balance the origin answers every request itself")
+        lines += [f"{name}: {line}" if name != DEFAULT else line for line in _vain(origin)]
         if origin.origin_insecure:
             place = "--origin-insecure" if name == DEFAULT else f"origins.{name}.insecure"
             lines.append(f"{place}: the origin's certificate is not verified")

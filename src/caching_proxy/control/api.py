@@ -52,7 +52,7 @@ class Controlled(Protocol):
         """What there is to tell of each origin and its servers."""
         ...
 
-    def order(self, server: str, order: str, origin: str | None) -> dict[str, str]:
+    async def order(self, server: str, order: str, origin: str | None) -> dict[str, str]:
         """Have a server ready, drained or disabled; ValueError (one line) when there is none."""
         ...
 
@@ -180,7 +180,7 @@ class ControlApi:
 
     async def _order(self, request: web.Request) -> web.Response:
         try:
-            return _json(self._proxy.order(*_read_order(await request.read())))
+            return _json(await self._proxy.order(*_read_order(await request.read())))
         except ValueError as error:
             return _json({"error": str(error)}, 400)
 

@@ -7,7 +7,8 @@ cdef class Ejection:
     cdef double gap                   # between its share of errors and the others'; 0: any
     cdef double time                  # seconds, the first time
     cdef double time_max
-    cdef double panic                 # share of the servers that is never left out
+    cdef double most                  # share of the servers that may be left out at a time
+    cdef double panic                 # share that has to be healthy; below it all are used
 
     cdef bint is_due(self, Server server) except -1
     cdef bint spares(self, Server server, list servers) except -1

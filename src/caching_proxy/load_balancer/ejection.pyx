@@ -20,6 +20,7 @@ cdef class Ejection:
         self.gap = settings.eject_gap / 100
         self.time = settings.eject_time
         self.time_max = settings.eject_time_max
+        self.most = settings.eject_max / 100
         self.panic = settings.panic_threshold / 100
 
     cdef bint is_due(self, Server server) except -1:
@@ -27,14 +28,16 @@ cdef class Ejection:
         return 0 < self.after <= server.consecutive and server.ejected_until == 0
 
     cdef bint spares(self, Server server, list servers) except -1:
-        """Whether it has to stay: without it too few of `servers` would be healthy."""
+        """Whether it has to stay: without it too few of `servers` would be left."""
         cdef Server each
-        cdef int number = 0, healthy = 0
+        cdef int number = 0, ejected = 0, healthy = 0
         for each in servers:
-            if each.backup == server.backup and each.order == READY:
-                number += 1
+            if each.order == READY:
                 healthy += each is not server and each.is_healthy()
-        return healthy < max(1.0, self.panic * number)
+                if each.backup == server.backup:
+                    number += 1
+                    ejected += each.ejected_until != 0
+        return healthy == 0 or (number > 1 and ejected + 1 > self.most * number)
 
     cdef eject(self, Server server, double now, str why):
         """Leave it out: each time in a row for twice as long."""

@@ -37,6 +37,7 @@ cdef class Attempt:
 
     cdef heard(self, int status)
     cdef failed(self)
+    cdef given_up(self)
     cdef judge(self, bint error, bint failure, double took, double now)
     cdef end(self)
 
@@ -51,6 +52,7 @@ cdef class LoadBalancer:
     cdef readonly str name            # of the origin
     cdef readonly str strategy_name
     cdef BalanceStrategy strategy
+    cdef bint is_alone                # the origin is its own server
     cdef bint weighted                # weights count
     cdef KeyedBy keyed_by
     cdef bytes key_name               # of the header (in lower case) or cookie
@@ -80,15 +82,19 @@ cdef class LoadBalancer:
 
     cdef set_key(self, str strategy, settings)
     cdef Attempt begin(self, uint64_t key, list tried)
+    cdef Server session_server(self, uint64_t key)
     cdef Server elsewhere(self, list tried)
     cdef Shortage shortage(self) except *
     cdef bint may_retry(self, list tried) except -1
     cdef Place line_up(self, Fiber fiber, double until)
+    cdef line_up_again(self, Place place)
     cdef leave_line(self, Place place)
     cdef call_next(self)
     cdef call_all(self)
     cdef expire(self, double now)
     cdef left(self, Server server)
+    cdef bint is_idle(self) except -1
+    cdef bint learn(self, Server server, state) except -1
     cdef refresh(self)
     cdef list choose_from(self)
     cdef int64_t share_of(self, Server server, bint ramps) except -1
@@ -98,3 +104,5 @@ cdef class LoadBalancer:
     cdef look_into(self, Server server, bint failure, double now)
     cdef recovered(self, Server server)
     cdef circuit_changed(self, Server server)
+
+cdef bint is_better(Server one, Server other) except -1

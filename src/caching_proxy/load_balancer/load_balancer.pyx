@@ -17,7 +17,7 @@ from caching_proxy.load_balancer.circuit_breaker cimport CLOSED, HALF_OPEN, OPEN
 from caching_proxy.load_balancer.ejection cimport Ejection
 from caching_proxy.load_balancer.measures cimport Latency
 from caching_proxy.load_balancer.retry cimport RetryPolicy
-from caching_proxy.load_balancer.server cimport DISABLED, DRAIN, READY, Server
+from caching_proxy.load_balancer.server cimport DISABLED, DRAIN, READY, Order, Server
 
 from caching_proxy.load_balancer.measures import quantiles
 from caching_proxy.load_balancer.randomness import Random
@@ -27,6 +27,8 @@ log = logging.getLogger("caching_proxy")
 
 cdef str ALONE = "none"
 cdef frozenset ERRORS = frozenset((500, 502, 503, 504))
+cdef dict NO_STATES = {}
+cdef dict NOT_KNOWN = {"up": True, "why": "", "order": "ready"}
 cdef dict ORDERS = {"ready": READY, "drain": DRAIN, "disabled": DISABLED}
 
 cdef dict KINDS = {"url": URL, "address": ADDRESS, "header": HEADER, "cookie": COOKIE}
@@ -45,7 +47,7 @@ cdef class Attempt:
         cdef double now = monotonic()
         cdef bint error = status in ERRORS
         cdef double took = now - self.began_at
-        self.well = not error or status == 500
+        self.well = not error or status == 500 or self.balancer.is_alone
         if self.well:                                   # a server that fails fast is not a fast one
             self.server.latency.add(took, now)
             if self.balancer.latency is not None:
@@ -58,6 +60,7 @@ cdef class Attempt:
         if self.judged and not self.well:
             return
         self.well = False
+        self.server.latency.punish(now)
         if not self.judged:
             self.judge(True, True, now - self.began_at, now)
             return
@@ -81,11 +84,22 @@ cdef class Attempt:
         if failure or slow:
             self.balancer.look_into(server, failure, now)
 
+    cdef given_up(self):
+        """Nobody waits for the response any more: so long at least it would have taken."""
+        cdef double now = monotonic()
+        cdef double limit = self.server.circuit.rules.latency
+        if now - self.began_at > self.server.latency.average(now):
+            self.server.latency.add(now - self.began_at, now)
+        if 0 < limit < now - self.began_at:
+            self.judge(False, False, now - self.began_at, now)
+
     cdef end(self):
         """The server is done with it, or nobody waits for that any more."""
         if self.over:
             return
         self.over = True
+        if not self.judged:
+            self.given_up()
         if self.trial:
             self.server.circuit.under_way -= 1
         if self.judged and self.well:
@@ -119,6 +133,7 @@ cdef class LoadBalancer:
         """
         self.name = name
         self.strategy_name = strategy
+        self.is_alone = strategy is ALONE
         self.strategy = STRATEGIES.get(strategy, STRATEGIES["round-robin"])(Random(seed))
         self.weighted = strategy not in WITHOUT_WEIGHTS
         self.set_key(strategy, settings)
@@ -154,9 +169,10 @@ cdef class LoadBalancer:
         """
         cdef Server server
         cdef Attempt attempt
-        if self.count == 0 and tried is None:
-            return None
-        server = self.strategy.choose(key) if self.count else None
+        if self.count:
+            server = self.strategy.choose(key)
+        else:
+            server = self.session_server(key)
         if server is None or not server.takes() or (tried is not None and server in tried):
             server = self.elsewhere(tried)
             if server is None:
@@ -174,14 +190,25 @@ cdef class LoadBalancer:
             server.circuit.under_way += 1
         return attempt
 
+    cdef Server session_server(self, uint64_t key):
+        """The server that a session sticks to, where it still may; else None."""
+        cdef Server each
+        if self.keyed_by == SESSION and key:
+            for each in self.servers:
+                if each.id == key and each.order != DISABLED and each.is_healthy():
+                    return each
+        return None
+
     cdef Server elsewhere(self, list tried):
-        """The one with the least to do that takes a request and has not had this one; None: there is none."""
+        """The best of those that take a request and have not had this one; None: there is none.
+
+        That is a healthy one with the least to do; backups come in where all others have had it.
+        """
         cdef Server each, best = None
         for each in self.chosen:
-            if each.takes() and (tried is None or each not in tried) and (
-                    best is None or each.in_flight * best.share < best.in_flight * each.share):
+            if each.takes() and (tried is None or each not in tried) and (best is None or is_better(each, best)):
                 best = each
-        if best is None and tried is not None:
+        if tried is not None and (best is None or not best.is_healthy()):
             for each in self.servers:
                 if each.backup and each.order == READY and each.is_healthy() and each.takes() and each not in tried:
                     return each
@@ -215,8 +242,18 @@ cdef class LoadBalancer:
         server.in_flight -= 1
         if server.slot >= 0:
             self.strategy.ended(server)
-        if self.line:
+        if self.line and self.elsewhere(None) is not None:
             self.call_next()
+
+    cdef bint is_idle(self) except -1:
+        """Whether nothing is under way here."""
+        cdef Server each
+        if self.line:
+            return False
+        for each in self.servers + self.leaving:
+            if each.in_flight:
+                return False
+        return True
 
     # -- the line
 
@@ -232,6 +269,11 @@ cdef class LoadBalancer:
         self.line[place] = None
         self.queued += 1
         return place
+
+    cdef line_up_again(self, Place place):
+        """Nobody took the request although it was called: it goes on waiting, for no longer than before."""
+        place.called = False
+        self.line[place] = None
 
     cdef leave_line(self, Place place):
         self.line.pop(place, None)
@@ -266,8 +308,11 @@ cdef class LoadBalancer:
         """A new server, not yet one of `servers`."""
         return Server(name, weight, backup, limit, self.circuits)
 
-    def set_servers(self, list servers not None):
-        """These are the servers from now on; requests under way at others end there."""
+    def set_servers(self, list servers not None, states=NO_STATES):
+        """These are the servers from now on; requests under way at others end there.
+
+        `states` are what is known of them, as for `tell`.
+        """
         cdef Server each
         self.resolved = True
         for each in self.servers:
@@ -277,6 +322,7 @@ cdef class LoadBalancer:
         for each in servers:
             if self.servers and each not in self.servers:
                 self.recovered(each)                    # a newcomer is cold as well
+            self.learn(each, states.get(each.name, NOT_KNOWN))
         self.servers = servers
         self.strategy.enroll(servers)
         self.refresh()
@@ -289,33 +335,35 @@ cdef class LoadBalancer:
             number -= 1
             self.call_next()
 
-    def set_health(self, str name, bint up, str why not None):
-        """What the health checks say of a server; `why` it is down."""
+    def tell(self, states):
+        """What is known of the servers by name: `up`, `why` it is not, and the `order` (ready, drain, disabled)."""
         cdef Server each
+        cdef bint changed = False
         for each in self.servers:
-            if each.name != name or each.down == (not up):
-                continue
-            each.down = not up
-            if up:
-                each.ejected_until = 0
-                self.recovered(each)
-                log.info("server %s is up again", name)
-            else:
-                each.why = why
-                log.warning("server %s is down: %s", name, why)
+            changed = self.learn(each, states.get(each.name, NOT_KNOWN)) or changed
+        if changed:
             self.refresh()
 
-    def set_order(self, str name, str order):
-        """What an operator wants of a server: ready, drain or disabled; whether there is such a server."""
-        cdef Server each
-        for each in self.servers:
-            if each.name == name:
-                if each.order != ORDERS[order]:
-                    each.order = ORDERS[order]
-                    log.info("server %s: %s", name, order)
-                    self.refresh()
-                return True
-        return False
+    cdef bint learn(self, Server server, state) except -1:
+        """Whether this is news."""
+        cdef bint up = state["up"]
+        cdef Order order = ORDERS[state["order"]]
+        if server.down != up and server.order == order:
+            return False
+        if server.order != order:
+            server.order = order
+            log.info("server %s: %s", server.name, state["order"])
+        if server.down == up:
+            server.down = not up
+            if up:
+                server.ejected_until = 0
+                server.ejected_last = self.clock
+                self.recovered(server)
+                log.info("server %s is up again", server.name)
+            else:
+                server.why = state["why"]
+                log.warning("server %s is down: %s", server.name, server.why)
+        return True
 
     cdef refresh(self):
         """Settle from which servers is chosen; call those that wait for one."""
@@ -332,28 +380,24 @@ cdef class LoadBalancer:
             self.call_all()
 
     cdef list choose_from(self):
-        """The healthy ones; backups where there are none; where too few are, all whose circuits are not open."""
+        """The healthy ones; with backups where too few are; where that is nobody, all whose circuits are not open."""
         cdef list ready = [each for each in self.servers if (<Server>each).order == READY]
         cdef list main = [each for each in ready if not (<Server>each).backup]
         cdef list healthy = [each for each in main if (<Server>each).is_healthy()]
-        cdef list backups
         cdef bint panicked = self.panics
         self.panics = len(healthy) < max(1.0, self.ejection.panic * len(main))
-        if self.panics and not healthy:
-            backups = [each for each in ready if (<Server>each).backup and (<Server>each).is_healthy()]
-            if backups:
-                self.panics = False
-                return backups
-        if not main:
-            self.panics = False
-            return [each for each in ready if (<Server>each).circuit.state != OPEN]
-        if self.panics and not panicked:
-            log.error("origin %s: %d of %d servers are healthy: all are used", self.name, len(healthy), len(main))
-        elif panicked and not self.panics:
-            log.info("origin %s: %d of %d servers are healthy again", self.name, len(healthy), len(main))
         if not self.panics:
+            if panicked and not self.is_alone:
+                log.info("origin %s: %d of %d servers are healthy again", self.name, len(healthy), len(main))
             return healthy
-        return [each for each in main if (<Server>each).circuit.state != OPEN]
+        backups = [each for each in ready if (<Server>each).backup and (<Server>each).is_healthy()]
+        if backups:
+            self.panics = False
+            return healthy + backups
+        unopened = [each for each in main or ready if (<Server>each).circuit.state != OPEN]
+        if unopened and not panicked and not self.is_alone:
+            log.error("origin %s: %d of %d servers are healthy: all are used", self.name, len(healthy), len(main))
+        return unopened
 
     cdef int64_t share_of(self, Server server, bint ramps) except -1:
         """Its weight for the strategy; while any starts slowly in STEPS times as fine parts."""
@@ -463,3 +507,12 @@ cdef class LoadBalancer:
             "slow_after": self.slow_after,
             "servers": [each.report(now) for each in self.servers + self.leaving],
         }
+
+
+cdef bint is_better(Server one, Server other) except -1:
+    """Which of two is to be asked: the healthy one, that with less to do, that which was asked less often."""
+    cdef int64_t load, others
+    if one.is_healthy() != other.is_healthy():
+        return one.is_healthy()
+    load, others = one.in_flight * other.share, other.in_flight * one.share
+    return load < others if load != others else one.requests < other.requests

@@ -31,6 +31,7 @@ cdef class Latency:
     cdef double peak_at               # ... as of this monotonic second
 
     cdef void turn(self, double now) noexcept
+    cdef punish(self, double now)
     cpdef add(self, double seconds, double now)
     cpdef double average(self, double now) noexcept
     cpdef list buckets(self, double now)

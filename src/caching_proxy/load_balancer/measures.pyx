@@ -14,6 +14,7 @@ cdef enum:
 
 cdef double SHORTEST = 1e-6   # seconds; what took less is taken for it
 cdef double TURN = 60         # seconds that each half of the latencies covers
+cdef double PENALTY = 1       # seconds that a failure is taken for
 cdef double DECAY = 10        # seconds after which a peak counts for 1/e
 
 
@@ -87,6 +88,11 @@ cdef class Latency:
         self.turn(now)
         self.recent[bucket_of(seconds)] += 1
         self.peak = max(seconds, self.peak * weight + seconds * (1 - weight))
+        self.peak_at = now
+
+    cdef punish(self, double now):
+        """A failure: whoever goes by latency had better look elsewhere for a while."""
+        self.peak = max(self.average(now), PENALTY)
         self.peak_at = now
 
     cpdef double average(self, double now) noexcept:

@@ -53,6 +53,11 @@ cdef class Server:
         return "slow start" if self.returned_at else "up"
 
     @property
+    def up(self):
+        """What the health checks say."""
+        return not self.down
+
+    @property
     def ordered(self):
         """ready, drain or disabled."""
         return ORDERS[self.order]

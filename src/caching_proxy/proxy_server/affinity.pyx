@@ -11,6 +11,7 @@ from caching_proxy.load_balancer.load_balancer cimport ADDRESS, COOKIE, HEADER, 
 from caching_proxy.proxy_server.exchange cimport Exchange
 
 from caching_proxy.cache_manager.key_rules import cookies
+from caching_proxy.cache_manager.rfc9111.storable import Storable
 
 cdef enum:
     ID_SIZE = 16              # hexadecimal digits
@@ -66,9 +67,11 @@ cdef bytes without_cookie(bytes value, bytes name):
 
 cdef bytes session_line(Exchange x):
     """The line that binds the client to the server that has answered; empty where it is, or nobody else may see it."""
-    if x.route.balancer.keyed_by != SESSION or x.follows or x.fetch.fill.keep or x.fetch.served_by is None:
+    if x.route.balancer.keyed_by != SESSION or x.follows or x.fetch.served_by is None:
         return b""
-    if x.fetch.served_by.id == x.session:
+    if x.fetch.fill.keep or isinstance(x.fetch.storable, Storable):
+        return b""
+    if x.route.balancer.session_server(x.session) is not None:
         return b""
     secure = b"; Secure" if x.client.secure else b""
     return b"Set-Cookie: %b=%016x; Path=/; HttpOnly; SameSite=Lax%b\r\n" % (

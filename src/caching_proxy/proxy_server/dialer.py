@@ -69,7 +69,7 @@ class Dialer:
         self._resolved_at = 0.0
         self._resolving: asyncio.Task[None] | None = None
 
-    async def connect(self, pool: Pool, limit: float) -> asyncio.Protocol:
+    async def connect(self, pool: Pool, limit: float = float("inf")) -> asyncio.Protocol:
         """A connection, of `pool` to the first address that takes one. Raises OriginFailed.
 
         `limit` is in seconds, where the request has less time than connections may take.

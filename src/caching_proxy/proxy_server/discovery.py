@@ -15,6 +15,8 @@ from caching_proxy.proxy_server.origin import Origin
 logger = logging.getLogger("caching_proxy")
 
 HTTP_PORT, HTTPS_PORT = 80, 443
+LOOKUP_TIME = 10.0  # seconds: whoever waits for a name has given up by then
+TOGETHER = 1.0  # seconds that those found first wait for the others at the start
 
 
 class Member(NamedTuple):
@@ -37,6 +39,7 @@ class Discovery:
     """Tells who the servers are, at first and whenever that changes.
 
     A name is looked up every `interval` seconds; while it does not resolve its last addresses hold.
+    When no name has an address at all, it tells of no member after each time.
     """
 
     def __init__(
@@ -55,16 +58,21 @@ class Discovery:
         self._failing: dict[int, str] = {}
         self._last: list[Member] = []
         self._look = asyncio.Event()
+        self._started = False
+        self._together = True
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Tell of those that need no looking up at once, then of the others."""
+        """Tell of those that need no looking up at once, where there are no others."""
+        if self._started:
+            return
+        self._started = True
         for number, (server, place) in enumerate(self._servers):
             if is_address(server.host):
                 self._known[number] = [((server.host, place.port),)]
-        if self._known:
+        if len(self._known) == len(self._servers):
             self._tell()
-        if len(self._known) < len(self._servers):
+        else:
             self._task = asyncio.ensure_future(self._run())
 
     def stop(self) -> None:
@@ -87,8 +95,18 @@ class Discovery:
             names = [
                 n for n, (server, _) in enumerate(self._servers) if not is_address(server.host)
             ]
-            await asyncio.gather(*map(self._resolve, names))
-            self._tell()
+            looking = [asyncio.ensure_future(self._resolve(name)) for name in names]
+            try:
+                if self._together:  # else those that come first would get everything at first
+                    await asyncio.wait(looking, timeout=TOGETHER)
+                    self._together = False
+                    self._tell()
+                await asyncio.gather(*looking)
+            finally:
+                for each in looking:
+                    each.cancel()
+            if not self._known:
+                self._changed([])
             try:
                 await asyncio.wait_for(self._look.wait(), self._interval)
             except (asyncio.TimeoutError, TimeoutError):
@@ -97,16 +115,19 @@ class Discovery:
     async def _resolve(self, number: int) -> None:
         server, place = self._servers[number]
         try:
-            found = await self._resolver(server.host, place.port)
-        except (OSError, UnicodeError) as error:
+            found = await asyncio.wait_for(self._resolver(server.host, place.port), LOOKUP_TIME)
+        except (OSError, UnicodeError, asyncio.TimeoutError, TimeoutError) as error:
+            cause = str(error) or f"no answer of DNS within {LOOKUP_TIME:g} s"
             if number not in self._failing:
                 held = "its last addresses hold" if number in self._known else "it is left out"
-                logger.warning("%s does not resolve, %s: %s", server.host, held, error)
-            self._failing[number] = f"{server.host}: {error}"
+                logger.warning("%s does not resolve, %s: %s", server.host, held, cause)
+            self._failing[number] = f"{server.host}: {cause}"
             return
         if self._failing.pop(number, None) is not None:
             logger.info("%s resolves again", server.host)
         self._known[number] = grouped(found)
+        if not self._together:
+            self._tell()
 
     def _tell(self) -> None:
         members = [
@@ -115,7 +136,7 @@ class Discovery:
             for name, addresses in named(server, place, self._known.get(number, []))
         ]
         members = list({member.name: member for member in reversed(members)}.values())[::-1]
-        if members != self._last or not members:
+        if members and members != self._last:
             self._last = members
             self._changed(members)
 

@@ -183,6 +183,7 @@ cdef class Fetch(Receiver):
             self.fill.abandoned = True
             self.fill.drop_taken()
             return
+        leave_server(self)                              # it did nothing wrong
         if self.connection.receiver is self:
             self.connection.abort()
         raise OriginFailed(problems.ORIGIN_RESET, "nobody waits for it")

@@ -30,7 +30,7 @@ class Fleet(Protocol):
     async def origins(self) -> list[dict[str, Any]]:
         """What there is to tell of each origin and its servers, of all workers together."""
 
-    def order(self, server: str, order: str, origin: str | None) -> dict[str, str]:
+    async def order(self, server: str, order: str, origin: str | None) -> dict[str, str]:
         """Have a server ready, drained or disabled, in all workers. Raises ValueError."""
 
     async def clear(self) -> Receipt:
@@ -88,9 +88,11 @@ class Alone:
         """What there is to tell of each origin and its servers."""
         return merged([self._server.origins()], self._states)
 
-    def order(self, server: str, order: str, origin: str | None) -> dict[str, str]:
+    async def order(self, server: str, order: str, origin: str | None) -> dict[str, str]:
         """Have a server ready, drained or disabled. Raises ValueError (one line)."""
-        return self._states.order(server, order, origin)
+        receipt = self._states.order(server, order, origin)
+        self._tell()
+        return receipt
 
     async def clear(self) -> Receipt:
         """Drop every stored response."""

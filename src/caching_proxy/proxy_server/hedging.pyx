@@ -48,6 +48,10 @@ cdef class Hedge(Receiver):
             self.attempt.failed()
             self.give_up()
         elif self.head is not None and self.fetch.head is None and self.fetch.error is None:
+            if self.head.status in self.fetch.route.balancer.retry.statuses:
+                self.attempt.heard(self.head.status)    # the first server may have something better
+                self.give_up()
+                return
             self.take_over()
             self.fetch.wake()
 

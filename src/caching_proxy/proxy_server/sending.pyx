@@ -10,7 +10,7 @@ import asyncio
 from libc.stdint cimport int64_t
 from libc.time cimport time
 
-from caching_proxy.load_balancer.load_balancer cimport BUSY, CIRCUITS, UNKNOWN, LoadBalancer, Place, Shortage
+from caching_proxy.load_balancer.load_balancer cimport CIRCUITS, OUT, UNKNOWN, LoadBalancer, Place, Shortage
 from caching_proxy.load_balancer.server cimport Server
 from caching_proxy.proxy_server.fetch cimport Fetch
 from caching_proxy.proxy_server.hedging cimport cancel_hedge, is_carried_on, plan_hedge
@@ -69,9 +69,8 @@ cdef bint take_server(Fetch fetch) except -1:
 async def wait_for_server(Fetch fetch):
     """Wait for one where that makes sense. Raises OriginFailed."""
     cdef LoadBalancer balancer = fetch.route.balancer
-    cdef Place place
-    while not take_server(fetch):
-        place = line_up(fetch, balancer)
+    cdef Place place = line_up(fetch, balancer)
+    while True:
         while not place.called and not place.expired and fetch.error is None:
             await fetch.changed()
         if fetch.error is not None:
@@ -83,6 +82,10 @@ async def wait_for_server(Fetch fetch):
             raise OriginFailed(waited_for(fetch, balancer))
         if not balancer.resolved and balancer.failure is not None:
             raise balancer.failure
+        if take_server(fetch):
+            return
+        refuse_if_vain(balancer)
+        balancer.line_up_again(place)
 
 
 cdef object waited_for(Fetch fetch, LoadBalancer balancer):
@@ -94,23 +97,26 @@ cdef object waited_for(Fetch fetch, LoadBalancer balancer):
 
 cdef Place line_up(Fetch fetch, LoadBalancer balancer):
     """A place in the line. Raises OriginFailed where nobody is to be waited for."""
-    cdef Shortage shortage = balancer.shortage()
+    cdef Shortage shortage = refuse_if_vain(balancer)
     cdef Place place
     cdef double until = balancer.clock + balancer.queue_timeout
-    if shortage == CIRCUITS:
-        balancer.turned_away += 1
-        raise OriginFailed(problems.CIRCUITS_OPEN)
-    if shortage != BUSY and shortage != UNKNOWN:
-        balancer.turned_away += 1
-        raise OriginFailed(problems.NO_SERVER)
     if fetch.deadline:
         until = min(until, fetch.deadline)
-    place = balancer.line_up(fetch, until)
-    if place is None:
-        raise OriginFailed(problems.QUEUE_FULL)
     if shortage == UNKNOWN and balancer.find is not None:
         balancer.find()
+    place = balancer.line_up(fetch, until)
+    if place is None:
+        raise OriginFailed(problems.ORIGIN_UNRESOLVABLE if shortage == UNKNOWN else problems.QUEUE_FULL)
     return place
+
+
+cdef Shortage refuse_if_vain(LoadBalancer balancer) except *:
+    """Why nobody takes a request now. Raises OriginFailed where waiting would not change that."""
+    cdef Shortage shortage = balancer.shortage()
+    if shortage == CIRCUITS or shortage == OUT:
+        balancer.turned_away += 1
+        raise OriginFailed(problems.CIRCUITS_OPEN if shortage == CIRCUITS else problems.NO_SERVER)
+    return shortage
 
 
 # -- a connection
@@ -172,6 +178,8 @@ cdef bint holds(Fetch fetch) except -1:
     cdef int64_t length = fetch.head.content_length
     if fetch.ended or fetch.is_head or not 0 < length <= HELD:
         return False
+    if fetch.head.status in fetch.route.balancer.retry.statuses or retries(fetch) >= fetch.route.balancer.retry.number:
+        return False
     return may_resend(fetch) and has_others(fetch)
 
 
@@ -194,6 +202,7 @@ cdef bint has_others(Fetch fetch) except -1:
 cdef bint again(Fetch fetch, object failure) except -1:
     """Whether the request may be sent once more after this failure; then all is ready for that."""
     if was_stale(fetch, failure):
+        cancel_hedge(fetch)                             # while a connection is opened nobody else may bring one
         fetch.connection = None
         fetch.error = None
         fetch.is_asked = False

@@ -8,14 +8,14 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from caching_proxy.configuration import Configuration
 from caching_proxy.load_balancer.health import Health, HealthCheck, Prober, Target
 from caching_proxy.load_balancer.measures import quantiles
 from caching_proxy.proxy_server.dialer import Resolve, origin_tls, resolve
-from caching_proxy.proxy_server.discovery import Discovery, Member
+from caching_proxy.proxy_server.discovery import Discovery, Member, host_port
 from caching_proxy.proxy_server.origin import Origin
 from caching_proxy.settings import Origin as OriginSettings
 
@@ -88,10 +88,11 @@ class ServerStates:
                 known.discovery.stop()
             if settings.load_balance:
                 origins[name] = self._origin(name, settings)
+                origins[name].members = known.members if known is not None else ()
         self._forget()
         self._origins = origins
         for origin in origins.values():
-            if origin.discovery is not None and not origin.members:
+            if origin.discovery is not None:
                 origin.discovery.start()
         self._watch()
         self._tell()
@@ -99,9 +100,8 @@ class ServerStates:
     def _origin(self, name: str, settings: OriginSettings) -> _Origin:
         place = Origin.parse(settings.url)
         origin = _Origin(settings, place)
-        secure = Origin.parse("https://" + place.host) if not place.secure else place
         authorities = settings.origin_ca.pem if settings.origin_ca is not None else None
-        origin.tls = origin_tls(secure, authorities, settings.origin_insecure)
+        origin.tls = origin_tls(replace(place, secure=True), authorities, settings.origin_insecure)
 
         def found(members: list[Member]) -> None:
             origin.members = tuple(members)
@@ -145,7 +145,9 @@ class ServerStates:
         }
 
     def _order(self, origin: str, member: Member) -> str:
-        return self._orders.get((origin, member.name), ORDERS[0])
+        configured = host_port(member.server.host, member.origin.port)
+        order = self._orders.get((origin, configured), ORDERS[0])
+        return self._orders.get((origin, member.name), order)
 
     def _health(self, origin: str, member: Member) -> dict[str, Any]:
         health = self._known(origin, member.name)
@@ -164,7 +166,7 @@ class ServerStates:
         return {"up": health.up, "at": health.checked_at, "took": health.took, "why": health.why}
 
     def order(self, server: str, order: str, origin: str | None = None) -> dict[str, str]:
-        """Have a server ready, drained or disabled. Raises ValueError (one line)."""
+        """Have a server ready, drained or disabled; who asks tells the others. ValueError."""
         if order not in ORDERS:
             raise ValueError(f"{order!r} is no state: use {', '.join(ORDERS[:-1])} or {ORDERS[-1]}")
         found = [
@@ -179,7 +181,6 @@ class ServerStates:
         if len(found) > 1:
             raise ValueError(f"{server} is of several origins: name one of {', '.join(found)}")
         self._orders[found[0], server] = order
-        self._tell()
         return {"origin": found[0], "server": server, "state": order}
 
     def _forget(self) -> None:

@@ -142,7 +142,7 @@ cdef class Service:
         cdef LoadBalancer balancer
         for balancer in list(self.balancers):           # before the pools: what these cut may be tried again by then
             balancer.sweep(now)
-            if not balancer.line and balancer not in self.router.balancers:
+            if balancer not in self.router.balancers and balancer.is_idle():
                 self.balancers.discard(balancer)
         for pool in self.pools:
             (<Pool>pool).sweep(now)

@@ -81,6 +81,7 @@ cdef class UpstreamConnection(Source):
 
     cdef begin(self, Receiver receiver, bytes head):
         """Send a request's head; the response goes to `receiver`. Raises OriginFailed."""
+        assert self.receiver is None, "a connection serves one request at a time"
         self.receiver = receiver
         receiver.fill.source = self
         self.heard = False

@@ -17,8 +17,6 @@ from caching_proxy.proxy_server.service import Service
 from caching_proxy.proxy_server.upstream import Pool
 from caching_proxy.settings import Origin as OriginSettings
 
-_UNKNOWN = {"up": True, "why": "", "order": "ready"}
-
 
 class Upstream:
     """One origin under one configuration. It lives from `start` to `stop`."""
@@ -70,10 +68,7 @@ class Upstream:
     def tell(self, states: Mapping[str, Mapping[str, Any]]) -> None:
         """What is known of the servers, by name, besides what this process sees (ServerStates)."""
         self._states = states
-        for server in self.balancer.servers:
-            state = states.get(server.name, _UNKNOWN)
-            self.balancer.set_health(server.name, state["up"], state["why"])
-            self.balancer.set_order(server.name, state["order"])
+        self.balancer.tell(states)
 
     def _found(self, members: list[Member]) -> None:
         """The servers are these from now on."""
@@ -88,8 +83,7 @@ class Upstream:
             if server not in servers:
                 server.pool.let_go()
                 del self._dialers[server.name]
-        self.balancer.set_servers(servers)
-        self.tell(self._states)
+        self.balancer.set_servers(servers, self._states)
 
     def _kept(self, known: dict[str, Server], member: Member) -> Server | None:
         """The server of this name, led to where it is now."""

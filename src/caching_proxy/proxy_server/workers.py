@@ -336,9 +336,11 @@ class Supervisor:
         """What there is to tell of each origin and its servers, of all workers together."""
         return merged(await self._ask_all("origins", {}), self._states)
 
-    def order(self, server: str, order: str, origin: str | None) -> dict[str, str]:
+    async def order(self, server: str, order: str, origin: str | None) -> dict[str, str]:
         """Have a server ready, drained or disabled, in all workers. Raises ValueError."""
-        return self._states.order(server, order, origin)
+        receipt = self._states.order(server, order, origin)
+        await self._tell_all()  # when the answer comes no worker sends it anything new
+        return receipt
 
     def _tell(self) -> None:
         """Have every worker know what is known of servers."""

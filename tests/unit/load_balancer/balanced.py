@@ -57,3 +57,21 @@ def fail(found: LoadBalancer, name: str, times: int, status: int | None = None) 
             attempt.fail()
         attempt.finish()
         times -= bad
+
+
+def tell(
+    found: LoadBalancer, name: str, up: bool | None = None, why: str = "", order: str = ""
+) -> None:
+    """What health checks or operators say of one server; of the others nothing new."""
+    states = {
+        server.name: {"up": server.up, "why": "", "order": server.ordered}
+        for server in found.servers
+    }
+    if name in states:
+        state = states[name]
+        states[name] = {
+            "up": state["up"] if up is None else up,
+            "why": why,
+            "order": order or state["order"],
+        }
+    found.tell(states)

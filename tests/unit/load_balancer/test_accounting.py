@@ -12,7 +12,7 @@ from caching_proxy.load_balancer.load_balancer import Attempt, LoadBalancer
 from caching_proxy.load_balancer.server import Server
 from caching_proxy.load_balancer.strategies import STRATEGIES
 
-from .balanced import settings
+from .balanced import settings, tell
 
 NAMES = "abcdef"
 LIMIT = 3
@@ -82,13 +82,13 @@ class Accounting(RuleBasedStateMachine):
     @rule(name=st.sampled_from(NAMES), up=st.booleans())
     def check(self, name: str, up: bool) -> None:
         assert self.found is not None
-        self.found.set_health(name, up, "" if up else "no answer")
+        tell(self.found, name, up, "" if up else "no answer")
 
     @precondition(lambda self: self.found is not None)
     @rule(name=st.sampled_from(NAMES), order=st.sampled_from(["ready", "drain", "disabled"]))
     def order(self, name: str, order: str) -> None:
         assert self.found is not None
-        self.found.set_order(name, order)
+        tell(self.found, name, order=order)
 
     @precondition(lambda self: self.found is not None)
     @rule(seconds=st.sampled_from([0.25, 1, 5, 70]))

@@ -88,16 +88,22 @@ def named(members: list[Member]) -> list[str]:
     return [member.name for member in members]
 
 
-def test_addresses_are_told_at_once_names_when_they_are_known() -> None:
+def test_at_the_start_all_are_told_together() -> None:
     names = Names(a=[V4])
-    told = asyncio.run(
-        discovered(names, "10.0.0.9:80:2", "a:80:3", until=lambda told: len(told) == 2)
-    )
-    assert [named(members) for members in told] == [
-        ["10.0.0.9:80"],
-        ["10.0.0.9:80", "a:80"],
-    ]
-    assert [member.server.weight for member in told[1]] == [2, 3]
+    told = asyncio.run(discovered(names, "10.0.0.9:80:2", "a:80:3", until=bool))
+    assert [named(members) for members in told] == [["10.0.0.9:80", "a:80"]]
+    assert [member.server.weight for member in told[0]] == [2, 3]
+
+
+def test_a_name_that_takes_long_holds_up_no_other() -> None:
+    class Slow(Names):
+        async def __call__(self, host: str, port: int) -> list[Address]:
+            if host == "slow":
+                await asyncio.Event().wait()
+            return await super().__call__(host, port)
+
+    told = asyncio.run(discovered(Slow(a=[V4]), "slow:80:1", "a:80:1", until=bool))
+    assert named(told[0]) == ["a:80"]
 
 
 def test_addresses_alone_need_no_looking_up() -> None:
@@ -134,7 +140,7 @@ def test_a_name_that_fails_keeps_its_last_addresses(caplog: pytest.LogCaptureFix
         return names.asked > 20
 
     told = asyncio.run(discovered(names, "a:80:1", "b:80:1", until=fail))
-    assert [named(members) for members in told] == [["a:80", "b:80"]]
+    assert named(told[-1]) == ["a:80", "b:80"]
     complaints = [record.getMessage() for record in caplog.records]
     assert complaints == ["a does not resolve, its last addresses hold: no such name"]
 
@@ -154,8 +160,6 @@ def test_when_no_name_resolves_that_is_told_each_time() -> None:
 
 def test_two_names_for_one_place_are_one_server() -> None:
     names = Names(a=[V4, ("10.0.0.2", 80)])
-    told = asyncio.run(
-        discovered(names, "10.0.0.1:80:7", "a:80:1", until=lambda told: len(told) == 2)
-    )
-    assert sorted(named(told[1])) == ["10.0.0.1:80", "10.0.0.2:80"]
-    assert {member.name: member.server.weight for member in told[1]}["10.0.0.1:80"] == 7
+    told = asyncio.run(discovered(names, "10.0.0.1:80:7", "a:80:1", until=bool))
+    assert sorted(named(told[0])) == ["10.0.0.1:80", "10.0.0.2:80"]
+    assert {member.name: member.server.weight for member in told[0]}["10.0.0.1:80"] == 7
