@@ -2,7 +2,7 @@
 
 import logging
 
-from caching_proxy.load_balancer.measures cimport SPAN, Outcomes
+from caching_proxy.load_balancer.measures cimport SPAN
 from caching_proxy.load_balancer.server cimport READY, Server
 
 log = logging.getLogger("caching_proxy")
@@ -50,26 +50,37 @@ cdef class Ejection:
         log.warning("server %s is left out for %g s: %s", server.name, seconds, why)
 
     cdef Server outlier(self, list servers, double now):
-        """The one whose share of errors is farthest above that of the others together, if far enough; else None."""
+        """The one with the greatest share of errors, if that is far enough above that of the better half of the others.
+
+        Not above that of all others: they may fail as well, and one that does not shows that it can be done.
+        """
         cdef Server each, worst = None
-        cdef double requests = 0, errors = 0, distance, farthest = self.gap
-        cdef Outcomes* last
+        cdef list asked = [each for each in servers if each.window.at(now).requests and each.ejected_until == 0]
+        cdef double requests = 0, errors = 0
+        cdef int number
         if self.gap == 0:
             return None
-        for each in servers:
-            each.window.at(now)
+        asked.sort(key=share_of_errors)
+        for each in asked:
+            worst = each if each.window.sums.requests >= COMPARABLE else worst
+        if worst is None:
+            return None
+        asked.remove(worst)
+        for number, each in enumerate(asked):
+            if 2 * number >= len(asked) and requests >= COMPARABLE:
+                break
             requests += each.window.sums.requests
             errors += each.window.sums.errors
-        for each in servers:
-            last = &each.window.sums
-            if each.ejected_until or last.requests < COMPARABLE or requests - last.requests < COMPARABLE:
-                continue
-            distance = last.errors / <double>last.requests - (errors - last.errors) / (requests - last.requests)
-            if distance >= farthest:
-                worst, farthest = each, distance
+        if requests < COMPARABLE or share_of_errors(worst) - errors / requests < self.gap:
+            return None
         return worst
 
     cdef str told(self, Server server):
         """Why it is an outlier, in words."""
-        return (f"{server.window.sums.errors} of {server.window.sums.requests} requests failed in {SPAN} s, of the"
-                " others far fewer")
+        return (f"{server.window.sums.errors} of {server.window.sums.requests} requests failed in {SPAN} s, of others"
+                " far fewer")
+
+
+def share_of_errors(Server server):
+    """In its window, where requests are, as of when that was last looked at."""
+    return server.window.sums.errors / <double>server.window.sums.requests
