@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
@@ -18,6 +17,7 @@ from .support.balancing import DELAY, NAMED, OUT, QUICK, WELL, Balanced, balance
 from .support.cache_status import ours
 from .support.configured import Configured
 from .support.crowd import Crowd, crowd
+from .support.faults import FAULTS, well
 from .support.raw_client import Address
 from .support.stand import StartProxy
 from .support.waiting import wait_until
@@ -28,41 +28,8 @@ SLACK = 2.0  # seconds that a busy machine may add
 CLIENTS = 4  # of each kind
 AFTER = 3  # failures in a row, after which a server is left out
 
-
-def well(backend: Backend) -> None:
-    backend.behave(WELL)
-
-
-def behaving(behaviour: Behaviour) -> Callable[[Backend], object]:
-    return lambda backend: backend.behave(behaviour)
-
-
-def restarted_to_reset(backend: Backend) -> None:
-    """Connections that were kept are gone: new ones have to be made."""
-    backend.kill()
-    backend.start()
-    backend.behave(Behaviour(reset="accept"))
-
-
-class Fault(NamedTuple):
-    """How it begins and ends."""
-
-    begin: Callable[[Backend], object]
-    end: Callable[[Backend], object] = well
-
-
-FAULTS = {
-    "killed": Fault(Backend.kill, Backend.start),
-    "hung": Fault(Backend.hang, Backend.go_on),
-    "errors": Fault(behaving(Behaviour(DELAY, share=0.3, status=500))),
-    "reset at accept": Fault(restarted_to_reset),
-    "reset before the head": Fault(behaving(Behaviour(DELAY, reset="head"))),
-    "reset in the body": Fault(behaving(Behaviour(DELAY, reset="body", after=100))),
-}
-# How many of three have it. Two that answer with 500 now and then are not told from the third.
-CASES = [
-    (fault, number) for fault in FAULTS for number in (1, 2) if (fault, number) != ("errors", 2)
-]
+# How many of three have it. That one is slow is no failure by default.
+CASES = [(fault, number) for fault in FAULTS if fault != "slow" for number in (1, 2)]
 
 
 @pytest.fixture(scope="module", params=["weighted-round-robin", "least-connections"])
@@ -140,17 +107,6 @@ def test_who_can_be_sent_again_notices_nothing(stand: Balanced, fault: str, numb
     check_well(gets)
     assert gets.slowest < (number * HEAD_TIMEOUT if fault == "hung" else 0) + SLACK
     check_posts(posts, stand.servers)
-
-
-def test_two_of_three_answer_with_500_now_and_then() -> None:
-    """More is sent again than retries may be by default."""
-    with balanced("--retry-budget", "50") as stand, both(stand.proxy.address) as (gets, posts):
-        for backend in stand.servers[:2]:
-            FAULTS["errors"].begin(backend)
-        gets.go_on(50)
-    check_well(gets)
-    check_posts(posts, stand.servers)
-    assert {answer.status for answer in posts.answers} == {200, 500}
 
 
 @ONE_STRATEGY
