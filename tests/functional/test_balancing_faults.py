@@ -22,7 +22,7 @@ from .support.raw_client import Address
 from .support.stand import StartProxy
 from .support.waiting import wait_until
 
-HEAD_TIMEOUT = 1.0  # seconds, of support.balanced.QUICK
+HEAD_TIMEOUT = 1.0  # seconds, of support.balancing.QUICK
 EJECT_TIME = 0.5
 SLACK = 2.0  # seconds that a busy machine may add
 CLIENTS = 4  # of each kind

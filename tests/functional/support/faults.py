@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from .backend_process import Behaviour
 from .backends import Backend
-from .balanced import DELAY, WELL
+from .balancing import DELAY, WELL
 
 
 def well(backend: Backend) -> None:
