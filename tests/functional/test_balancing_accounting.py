@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import select
 import threading
+import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from random import Random
 
@@ -73,6 +75,10 @@ class Unruly(threading.Thread):
         self._random.choice([client.close, client.reset, client.half_close])()
 
 
+def wait_turns(clients: Sequence[Unruly], number: int) -> None:
+    wait_until(lambda: sum(client.turns for client in clients) >= number, f"{number} turns")
+
+
 def misbehave(stand: Balanced, seed: int) -> None:
     """Clients and backends do what they should not; in the end backends are in order again."""
     random = Random(seed)
@@ -80,11 +86,7 @@ def misbehave(stand: Balanced, seed: int) -> None:
     for client in clients:
         client.start()
     for change in range(CHANGES):
-        wanted = change * TURNS * CLIENTS / CHANGES
-        wait_until(
-            lambda wanted=wanted: sum(client.turns for client in clients) >= wanted,  # type: ignore[misc]
-            f"{wanted:.0f} turns",
-        )
+        wait_turns(clients, change * TURNS * CLIENTS // CHANGES)
         random.choice(stand.servers).behave(random.choice(BEHAVIOURS))
     for client in clients:
         client.join()
@@ -112,7 +114,7 @@ def test_any_mix(strategy: str, each: str, more: tuple[str, ...]) -> None:
             stand.wait_state(backend, "up", "circuit half-open")
         with crowd(stand.proxy.address, 3) as gets:
             for backend in stand.servers:
-                wait_until(lambda name=backend.name: gets.count(name) >= 5, "its answers")  # type: ignore[misc]
+                gets.wait_for(backend.name)
         assert not gets.wrong, gets.wrong[:3]
 
 
@@ -160,7 +162,9 @@ def test_who_waits_too_long_is_told() -> None:
         with stand.proxy.client() as served, stand.proxy.client() as waiting:
             served.send(served.head("GET", "/served"))
             stand.proxy.barrier()
+            begun = time.monotonic()
             response = waiting.get("/waiting")
+            assert time.monotonic() - begun >= 0.3
             assert (response.status, int(response.fields["retry-after"]) > 0) == (503, True)
             backend.go_on()
             assert served.response().status == 200

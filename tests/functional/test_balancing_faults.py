@@ -83,10 +83,9 @@ def check_left_alone(stand: Balanced, backend: Backend, load: Crowd) -> None:
     assert more <= (AFTER + 2 * CLIENTS) * periods, (more, periods, stand.origin())
 
 
-def wait_back(backend: Backend, load: Crowd) -> None:
-    """It answers again."""
-    before = load.count(backend.name)
-    wait_until(lambda: load.count(backend.name) >= before + 5, f"{backend.name} to be back")
+def wait_time(end: float) -> None:
+    """Until then, in monotonic seconds."""
+    wait_until(lambda: time.monotonic() >= end, "time to pass")
 
 
 # --- some of them ---
@@ -104,7 +103,7 @@ def test_who_can_be_sent_again_notices_nothing(stand: Balanced, fault: str, numb
         for backend in bad:
             FAULTS[fault].end(backend)
         for backend in bad:
-            wait_back(backend, gets)
+            gets.wait_for(backend.name)
     check_well(gets)
     assert gets.slowest < (number * HEAD_TIMEOUT if fault == "hung" else 0) + SLACK
     check_posts(posts, stand.servers)
@@ -130,7 +129,7 @@ def test_a_body_too_long_to_be_held_breaks_off(stand: Balanced) -> None:
         bad.behave(Behaviour(DELAY, reset="body", after=70_000))
         check_left_alone(stand, bad, gets)
         well(bad)
-        wait_back(bad, gets)
+        gets.wait_for(bad.name)
     assert gets.wrong
     assert {answer.status for answer in gets.wrong} == {0}
     assert [stand.server(backend)["errors"] for backend in good] == errors
@@ -157,7 +156,7 @@ def test_a_slow_one_is_left_alone_where_that_is_a_failure() -> None:
         stand.wait_state(slow, "circuit open")
         assert "took over 0.07 s" in stand.server(slow)["why"]
         slow.behave(WELL)
-        wait_back(slow, gets)
+        gets.wait_for(slow.name)
     check_well(gets, posts)
     assert gets.slowest < 10 * DELAY + SLACK
 
@@ -170,7 +169,7 @@ def test_one_after_the_other_is_restarted(stand: Balanced) -> None:
             backend.kill()
             gets.go_on(2)
             backend.start()
-            wait_back(backend, gets)
+            gets.wait_for(backend.name)
     check_well(gets)
     check_posts(posts, stand.servers)
 
@@ -182,11 +181,8 @@ def test_flapping_every_second(stand: Balanced) -> None:
         begun = time.monotonic()
         for second, change in enumerate([Backend.kill, Backend.start] * 2, 1):
             change(flapping)
-            wait_until(
-                lambda end=begun + second: time.monotonic() >= end,  # type: ignore[misc]
-                f"second {second}",
-            )
-        wait_back(flapping, gets)
+            wait_time(begun + second)
+        gets.wait_for(flapping.name)
     check_well(gets)
     check_posts(posts, stand.servers)
 
@@ -243,7 +239,7 @@ def test_all_down_and_back(fault: str) -> None:
         wait_until(lambda: asker.new() == 200, "what is new to be answered")
         with crowd(stand.proxy.address) as gets:
             for backend in stand.servers:
-                wait_back(backend, gets)
+                gets.wait_for(backend.name)
         assert not asker.stale()
 
 
@@ -271,7 +267,7 @@ def test_a_server_ends_what_it_has_and_gets_no_more(stand: Balanced, order: str)
         assert stand.server(going)["requests"] == before
         well(going)
         stand.order(going, "ready")
-        wait_back(going, gets)
+        gets.wait_for(going.name)
     check_well(gets, posts)
 
 

@@ -64,26 +64,23 @@ class Balanced:
 
         def idle() -> bool:
             origin = self.origin()
-            return origin["waiting"] == 0 == sum(each["in_flight"] for each in origin["servers"])
+            counted = [origin["waiting"], *(each["in_flight"] for each in origin["servers"])]
+            return not any(counted)
 
-        wait_until(idle, f"no request to be in flight: {self.origin()}")
-
-
-def balancing(servers: Sequence[Backend], weights: Sequence[str] = ()) -> list[str]:
-    """The options that name them; `weights` are what is behind each address."""
-    options = ["--load-balance"]
-    for server, weight in zip(servers, weights or ["1"] * len(servers), strict=True):
-        options += ["--servers", f"{server.name}:{weight}"]
-    return options
+        wait_until(idle, "no request to be in flight")
 
 
 @contextmanager
-def balanced(*options: str, number: int = 3, each: str = "1") -> Iterator[Balanced]:
-    """So many backends; when it ends nothing may be in flight."""
+def balanced(
+    *options: str, number: int = 3, each: str = "1", quick: bool = True
+) -> Iterator[Balanced]:
+    """So many backends; when it ends nothing may be in flight. Not `quick`: by the defaults."""
     with backends(["127.0.0.1"] * number) as servers:
         for server in servers:
             server.behave(WELL)
-        proxy = ProxyProcess(NAMED, *balancing(servers, [each] * number), *QUICK, *options)
+        named = [f"--servers={server.name}:{each}" for server in servers]
+        times = QUICK if quick else ()
+        proxy = ProxyProcess(NAMED, "--load-balance", *named, *times, *options)
         try:
             stand = Balanced(proxy, servers)
             yield stand

@@ -114,6 +114,11 @@ class Crowd:
         """How many answers it has given so far."""
         return sum(answer.backend == backend for answer in self.answers)
 
+    def wait_for(self, backend: str, more: int = 5) -> None:
+        """Return when it has given so many more answers."""
+        wanted = self.count(backend) + more
+        wait_until(lambda: self.count(backend) >= wanted, f"{more} answers of {backend}")
+
 
 @contextmanager
 def crowd(
