@@ -26,7 +26,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 from bench import record  # noqa: E402
 from bench.errors import BenchError  # noqa: E402
 from tests.functional.support.backends import Backend  # noqa: E402
-from tests.functional.support.balanced import OUT, Balanced, balanced  # noqa: E402
+from tests.functional.support.balancing import OUT, Balanced, balanced  # noqa: E402
 from tests.functional.support.crowd import Crowd, crowd  # noqa: E402
 from tests.functional.support.faults import FAULTS  # noqa: E402
 from tests.functional.support.waiting import wait_until  # noqa: E402
