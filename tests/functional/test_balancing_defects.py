@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from .support.configured import Configured
+from .support.messages import IncompleteError, PeerResetError
 from .support.ports import unused_port
 from .support.scripted_origin import Exchange, answer
 from .support.scripted_servers import CALM, NO_STORE, ScriptedServers, named_answer
@@ -189,3 +190,34 @@ def test_a_reload_while_a_connection_opens_forgets_no_deadline(
             assert client.response().status == 504
         for sock in waiting:
             sock.close()
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_body_that_is_malformed_from_its_first_octet(start: Start, number: int) -> None:
+    """It comes together with its head: whoever waits for more would wait for ever."""
+    found = ScriptedServers(*start, weights=(1,) * number)
+    bad = answer("200 OK", {**NO_STORE, "Transfer-Encoding": "chunked"}, b"zz\r\n")
+    found.on("/bad", *([bad, named_answer("b")][:number]))
+    statuses = {found.proxy.get("/bad").status for _ in range(4)}
+    assert statuses == ({502} if number == 1 else {200})
+    found.check_idle()
+
+
+def test_the_rest_breaks_off_together_with_its_head(start: Start) -> None:
+    found = ScriptedServers(*start, weights=(1, 1))
+    body, tag = b"x" * 200_000, {"ETag": '"t"'}
+
+    def cut(exchange: Exchange) -> None:
+        whole = {**tag, "Content-Length": str(len(body))}
+        exchange.send(answer("200 OK", whole, body[:100_000]))
+        exchange.close()
+
+    def bad_rest(exchange: Exchange) -> None:
+        first = int(exchange.request.fields["range"].removeprefix("bytes=").rstrip("-"))
+        told = {"Content-Range": f"bytes {first}-{len(body) - 1}/{len(body)}", **tag}
+        exchange.send(answer("206 Partial", {**told, "Transfer-Encoding": "chunked"}, b"zz\r\n"))
+
+    found.on("/long", cut, bad_rest)
+    with found.proxy.client() as client, pytest.raises((IncompleteError, PeerResetError)):
+        client.get("/long")
+    found.check_idle()

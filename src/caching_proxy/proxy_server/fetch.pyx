@@ -93,7 +93,8 @@ cdef class Fetch(Receiver):
             while not self.ended:
                 self.give_up_unread()
                 self.fill.wake()
-                await self.changed()
+                if self.error is None:                  # the rest that another server gave may have broken off already
+                    await self.changed()
                 if self.error is not None and may_resume(self, self.error) and await resume(self):
                     continue
                 self.progress()

@@ -152,7 +152,7 @@ cdef ask(Fetch fetch):
 
 cdef bint is_answered(Fetch fetch) except -1:
     """Whether the response can be given to others. Raises OriginFailed where there is none."""
-    if fetch.head is None:
+    if fetch.head is None or fetch.error is not None:   # the head may be well, and what came with it malformed
         fetch.progress()
         if fetch.head is None:
             return False
