@@ -52,8 +52,9 @@ cdef begin(Fetch fetch):
     fetch.tried = None
     fetch.is_asked = False
     fetch.avoids_kept = False
+    fetch.service.balancers.add(balancer)               # it may be of a configuration that is gone
     if balancer.retry.deadline and fetch.deadline == 0:
-        fetch.deadline = balancer.clock + balancer.retry.deadline
+        fetch.deadline = fetch.service.clock + balancer.retry.deadline
     balancer.retry.budget.request(balancer.clock)
 
 
@@ -90,7 +91,7 @@ async def wait_for_server(Fetch fetch):
 
 cdef object waited_for(Fetch fetch, LoadBalancer balancer):
     """What has not come in time."""
-    if fetch.deadline and balancer.clock >= fetch.deadline:
+    if fetch.deadline and fetch.service.clock >= fetch.deadline:
         return problems.ORIGIN_DEADLINE
     return problems.SERVERS_BUSY if balancer.resolved else problems.ORIGIN_UNRESOLVABLE
 
@@ -99,7 +100,7 @@ cdef Place line_up(Fetch fetch, LoadBalancer balancer):
     """A place in the line. Raises OriginFailed where nobody is to be waited for."""
     cdef Shortage shortage = refuse_if_vain(balancer)
     cdef Place place
-    cdef double until = balancer.clock + balancer.queue_timeout
+    cdef double until = fetch.service.clock + balancer.queue_timeout
     if fetch.deadline:
         until = min(until, fetch.deadline)
     if shortage == UNKNOWN and balancer.find is not None:
@@ -168,7 +169,7 @@ cdef bint is_answered(Fetch fetch) except -1:
 
 cdef dial(Fetch fetch, Pool pool):
     """Open a connection in a task of its own; it is kept when this fetch no longer wants it."""
-    cdef double limit = fetch.deadline - pool.clock if fetch.deadline else FOREVER
+    cdef double limit = fetch.deadline - fetch.service.clock if fetch.deadline else FOREVER
     task = asyncio.ensure_future(pool.open(limit))
     task.add_done_callback(fetch.dialed)
 
@@ -243,7 +244,7 @@ cdef bint is_better_elsewhere(Fetch fetch) except -1:
 cdef bint may_go_elsewhere(Fetch fetch) except -1:
     """Whether there is another server, and one more retry; it is counted."""
     cdef LoadBalancer balancer = fetch.route.balancer
-    if retries(fetch) >= balancer.retry.number or (fetch.deadline and balancer.clock >= fetch.deadline):
+    if retries(fetch) >= balancer.retry.number or (fetch.deadline and fetch.service.clock >= fetch.deadline):
         return False
     return balancer.may_retry(including(fetch))
 

@@ -16,7 +16,7 @@ cdef class Service:
     # where requests go
     cdef readonly Router router
     cdef readonly set pools           # those in use, and those whose last connections are still at work
-    cdef readonly set balancers       # those in use, and those for which somebody still waits
+    cdef readonly set balancers       # those in use, and those that still have requests
     cdef object trusted               # TrustedNetworks
     cdef frozenset authorities        # those that are ours, of an absolute-form target; lower case
     cdef bytes via

@@ -142,8 +142,12 @@ cdef class Service:
         cdef LoadBalancer balancer
         for balancer in list(self.balancers):           # before the pools: what these cut may be tried again by then
             balancer.sweep(now)
-            if balancer not in self.router.balancers and balancer.is_idle():
+            if balancer in self.router.balancers:
+                continue
+            if balancer.is_idle():
                 self.balancers.discard(balancer)
+            else:                                       # what is under way may need them yet
+                self.pools.update([server.pool for server in balancer.servers])
         for pool in self.pools:
             (<Pool>pool).sweep(now)
         self.forget_pools()
@@ -154,6 +158,7 @@ cdef class Service:
         for pool in list(self.pools):
             if pool.is_done():
                 self.origin_connections_opened += pool.opened
+                pool.opened = 0
                 self.pools.discard(pool)
 
     def set_access_log(self, log):

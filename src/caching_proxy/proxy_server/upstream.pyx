@@ -252,6 +252,7 @@ cdef class Pool:
     async def open(self, double limit):
         """A new connection, in at most `limit` seconds. Raises OriginFailed."""
         self.opening += 1
+        self.clock = monotonic()                        # it may be a pool that was done, and is swept no more
         try:
             connection = await self.dialer.connect(self, limit)
         finally:

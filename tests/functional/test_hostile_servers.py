@@ -1,0 +1,55 @@
+"""Servers, names and clients that do their worst while requests are balanced, and changes in the midst of that."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from .support.configured import Configured
+from .support.scripted_origin import Exchange, ScriptedOrigin
+from .support.stand import StartOrigin, StartProxy
+from .support.waiting import wait_until
+
+Start = tuple[StartProxy, StartOrigin]
+
+
+@pytest.fixture
+def start(start_proxy: StartProxy, start_origin: StartOrigin) -> Start:
+    return start_proxy, start_origin
+
+
+def hang(exchange: Exchange) -> None:
+    exchange.read_body()
+    exchange.wait_for_close()
+
+
+def configuration(servers: list[ScriptedOrigin], more: str = "") -> str:
+    """Nothing but the strategy and the retries decides where requests go."""
+    named = [f"127.0.0.1:{server.port}:1" for server in servers]
+    return (
+        'origin = "http://127.0.0.1:9"\nload_balance = true\nhealth_check = "off"\n'
+        f"eject_after = 0\neject_gap = 0\ncircuit_error_rate = 0\nservers = {named!r}\n{more}"
+    )
+
+
+# -- reloading
+
+
+def test_after_a_reload_what_is_under_way_keeps_its_timeouts(start: Start, tmp_path: Path) -> None:
+    """Also at a server that it comes to only then."""
+    start_proxy, start_origin = start
+    servers = [start_origin(), start_origin()]
+    for server in servers:
+        server.on("/hangs", hang)
+    before, after = (
+        configuration(servers, f'origin_head_timeout = "1s"\nstrategy = "{strategy}"\n')
+        for strategy in ("round-robin", "random")
+    )
+    configured = Configured(start_proxy, tmp_path, before)
+    with configured.proxy.client() as client:
+        client.send(client.head("GET", "/hangs", {}))
+        wait_until(lambda: servers[0].seen("/hangs"), "the first to be asked")
+        configured.reload(after)
+        assert client.response().status == 504
+    assert [len(server.seen("/hangs")) for server in servers] == [1, 1]
