@@ -116,7 +116,7 @@ class Discovery:
         server, place = self._servers[number]
         try:
             found = await asyncio.wait_for(self._resolver(server.host, place.port), LOOKUP_TIME)
-        except (OSError, UnicodeError, asyncio.TimeoutError, TimeoutError) as error:
+        except Exception as error:  # whatever it is, the name is to be looked up again
             cause = str(error) or f"no answer of DNS within {LOOKUP_TIME:g} s"
             if number not in self._failing:
                 held = "its last addresses hold" if number in self._known else "it is left out"

@@ -55,7 +55,7 @@ def test_what_a_server_does_not_say_is_the_origins(
 class Names:
     """A DNS that answers what the test says, and counts who asks."""
 
-    def __init__(self, **names: list[Address] | OSError) -> None:
+    def __init__(self, **names: list[Address] | Exception) -> None:
         self.names = names
         self.asked = 0
 
@@ -63,7 +63,7 @@ class Names:
         self.asked += 1
         await asyncio.sleep(0)
         found = self.names[host]
-        if isinstance(found, OSError):
+        if isinstance(found, Exception):
             raise found
         return found
 
@@ -156,6 +156,21 @@ def test_when_no_name_resolves_that_is_told_each_time() -> None:
     names = Names(a=OSError("no such name"))
     told = asyncio.run(discovered(names, "a:80:1", until=lambda told: len(told) == 3))
     assert told == [[], [], []]
+
+
+@pytest.mark.parametrize(
+    "failure", [UnicodeError("label too long"), RuntimeError("no threads"), KeyError("a")]
+)
+def test_whatever_goes_wrong_a_name_is_looked_up_again(failure: Exception) -> None:
+    names = Names(a=failure)
+
+    def resolve_again(told: list[list[Member]]) -> bool:
+        if names.asked > 2:
+            names.names["a"] = [V4]
+        return told[-1:] not in ([], [[]])
+
+    told = asyncio.run(discovered(names, "a:80:1", until=resolve_again))
+    assert named(told[-1]) == ["a:80"]
 
 
 def test_two_names_for_one_place_are_one_server() -> None:
