@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 
 from .support.configured import Configured
 from .support.scripted_origin import Exchange, ScriptedOrigin
+from .support.scripted_servers import ScriptedServers
 from .support.stand import StartOrigin, StartProxy
 from .support.waiting import wait_until
 
@@ -31,6 +33,40 @@ def configuration(servers: list[ScriptedOrigin], more: str = "") -> str:
         'origin = "http://127.0.0.1:9"\nload_balance = true\nhealth_check = "off"\n'
         f"eject_after = 0\neject_gap = 0\ncircuit_error_rate = 0\nservers = {named!r}\n{more}"
     )
+
+
+# -- clients
+
+
+def test_a_client_that_stalls_is_no_fault_of_servers(start: Start) -> None:
+    found = ScriptedServers(
+        *start,
+        *("--eject-after", "2", "--eject-max", "100", "--origin-head-timeout", "0.5s"),
+        *("--circuit-error-rate", "50", "--circuit-min-requests", "2", "--circuit-latency", "0.1s"),
+    )
+    clients = [found.proxy.client() for _ in range(9)]
+    for client in clients:
+        client.send(client.head("POST", "/", {"Content-Length": "2"}), b"x")
+    for client in clients:
+        assert client.response().status == 504
+        client.close()
+    found.check_idle()
+    for server in found.origin()["servers"]:
+        assert (server["state"], server["requests"], server["errors"]) == ("up", 3, 0)
+        assert server["latency"] is None
+
+
+def test_the_time_of_a_server_begins_when_it_has_the_whole_request(start: Start) -> None:
+    options = ("--circuit-error-rate", "50", "--circuit-min-requests", "1")
+    found = ScriptedServers(*start, *options, "--circuit-latency", "0.4s", weights=(1,))
+    began = time.monotonic()
+    with found.proxy.client() as client:
+        client.send(client.head("POST", "/", {"Content-Length": "2"}), b"x")
+        wait_until(lambda: time.monotonic() - began > 0.5, "longer than a server may take")
+        client.send(b"x")
+        assert client.response().body == b"a"
+    (server,) = found.origin()["servers"]
+    assert server["state"] == "up" and server["latency"]["p99"] < 0.4
 
 
 # -- reloading

@@ -28,13 +28,16 @@ cdef class Attempt:
     # One request at one server: begun with LoadBalancer.begin, judged at most once, ended in any case.
     cdef LoadBalancer balancer
     cdef readonly Server server
-    cdef double began_at              # monotonic seconds
+    cdef double began_at              # monotonic seconds; 0: it has not
     cdef bint trial                   # of a half-open circuit
     cdef bint judged                  # its outcome is counted
     cdef bint erred                   # ... and was an error
     cdef bint well                    # ... and was none of a failing server
     cdef bint over
 
+    cdef sends(self)
+    cdef sent(self)
+    cdef double waited(self, double now) except -1
     cdef heard(self, int status)
     cdef failed(self)
     cdef given_up(self)

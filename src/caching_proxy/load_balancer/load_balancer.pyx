@@ -42,13 +42,25 @@ cdef enum:
 cdef class Attempt:
     """One request at one server, counted exactly once whatever becomes of it."""
 
+    cdef sends(self):
+        """The request is under way yet, at the pace of its client: the server's time has not begun."""
+        self.began_at = 0
+
+    cdef sent(self):
+        """The server has the whole request."""
+        self.began_at = monotonic()
+
+    cdef double waited(self, double now) except -1:
+        """The seconds that the server has taken so far."""
+        return now - self.began_at if self.began_at else 0
+
     cdef heard(self, int status):
         """The response's head has come."""
         cdef double now = monotonic()
         cdef bint error = status in ERRORS
-        cdef double took = now - self.began_at
+        cdef double took = self.waited(now)
         self.well = not error or status == 500 or self.balancer.is_alone
-        if self.well:                                   # a server that fails fast is not a fast one
+        if self.well and self.began_at:                 # a server that fails fast is not a fast one
             self.server.latency.add(took, now)
             if self.balancer.latency is not None:
                 self.balancer.latency.add(took, now)
@@ -62,7 +74,7 @@ cdef class Attempt:
         self.well = False
         self.server.latency.punish(now)
         if not self.judged:
-            self.judge(True, True, now - self.began_at, now)
+            self.judge(True, True, self.waited(now), now)
             return
         self.server.errors += not self.erred
         self.server.window.spoil(now, not self.erred)
@@ -87,11 +99,11 @@ cdef class Attempt:
     cdef given_up(self):
         """Nobody waits for the response any more: so long at least it would have taken."""
         cdef double now = monotonic()
-        cdef double limit = self.server.circuit.rules.latency
-        if now - self.began_at > self.server.latency.average(now):
-            self.server.latency.add(now - self.began_at, now)
-        if 0 < limit < now - self.began_at:
-            self.judge(False, False, now - self.began_at, now)
+        cdef double took = self.waited(now)
+        if took > self.server.latency.average(now):
+            self.server.latency.add(took, now)
+        if 0 < self.server.circuit.rules.latency < took:
+            self.judge(False, False, took, now)
 
     cdef end(self):
         """The server is done with it, or nobody waits for that any more."""
@@ -184,7 +196,7 @@ cdef class LoadBalancer:
         attempt = Attempt.__new__(Attempt)
         attempt.balancer = self
         attempt.server = server
-        attempt.began_at = monotonic()
+        attempt.sent()
         if server.circuit.state == HALF_OPEN:
             attempt.trial = True
             server.circuit.under_way += 1

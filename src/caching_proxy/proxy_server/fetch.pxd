@@ -74,6 +74,7 @@ cdef class Fetch(Receiver):
     cdef bint leads(self) except -1
     cdef bytes outgoing(self, Server server)
     cdef blame(self, object failure)
+    cdef bint is_to_blame(self, object failure) except -1
     cdef give_up_unread(self)
     cdef progress(self)
     cdef send_body(self)

@@ -44,6 +44,7 @@ from caching_proxy.http.ranges import parse_content_range, strong_validator
 cdef frozenset ERRORS = frozenset((500, 502, 503, 504))     # RFC 5861 4
 # The client's own conditions on what is stored: answered here, against the whole that comes.
 cdef uint64_t CONDITIONS = bit(F_IF_NONE_MATCH) | bit(F_IF_MODIFIED_SINCE)
+cdef frozenset TIMEOUTS = frozenset((problems.ORIGIN_HEAD_TIMEOUT, problems.ORIGIN_BODY_TIMEOUT))
 cdef frozenset GONE = frozenset((404, 410))
 cdef Fields NO_FIELDS = Fields.of([])
 
@@ -174,7 +175,12 @@ cdef class Fetch(Receiver):
     cdef blame(self, object failure):
         """The response breaks off: that counts against the server, unless nobody waited for it."""
         if self.attempt is not None and self.opened and isinstance(failure, OriginFailed) and not self.orphan:
-            self.attempt.failed()
+            if self.is_to_blame(failure):
+                self.attempt.failed()
+
+    cdef bint is_to_blame(self, object failure) except -1:
+        """Whether a failure is the server's: not where it waited for a client that sends no more of the request."""
+        return self.sent or failure.problem not in TIMEOUTS or not self.connection.writable
 
     cdef give_up_unread(self):
         """End what nobody reads and nothing will be stored of; a short rest is read to keep the connection."""
@@ -213,6 +219,7 @@ cdef class Fetch(Receiver):
                     self.connection.write(chunk)
         if self.body.is_read(self):
             self.sent = True
+            self.attempt.sent()
             if self.request.chunked:
                 self.connection.write(b"0\r\n\r\n")
 

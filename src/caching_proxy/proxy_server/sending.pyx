@@ -144,6 +144,8 @@ cdef ask(Fetch fetch):
         fetch.wire = fetch.outgoing(fetch.attempt.server)
     fetch.taken = 0                                     # a body that is kept is sent from its start
     fetch.sent = fetch.body is None
+    if not fetch.sent:
+        fetch.attempt.sends()
     fetch.requested_at = time(NULL)
     fetch.connection.begin(fetch, fetch.wire)
     fetch.is_asked = True
@@ -211,7 +213,8 @@ cdef bint again(Fetch fetch, object failure) except -1:
         return True
     if fetch.orphan:
         return False
-    fetch.attempt.failed()
+    if fetch.is_to_blame(failure):
+        fetch.attempt.failed()
     if is_carried_on(fetch):
         return True
     if not (fetch.connection is None or may_resend(fetch)) or not may_go_elsewhere(fetch):
