@@ -26,7 +26,8 @@ def start(start_proxy: StartProxy, start_origin: StartOrigin) -> Start:
 
 def hedging(start: Start, *options: str) -> ScriptedServers:
     """Two servers, and it is known what is slow."""
-    found = ScriptedServers(*start, "--hedge", *options, weights=(1, 1))
+    budget = ("--retry-floor", "1000")  # hedges of what is slow by chance must not use it up
+    found = ScriptedServers(*start, "--hedge", *budget, *options, weights=(1, 1))
     found.ask(120)
     wait_until(lambda: found.ask(1) and found.origin()["slow_after"] > 0, "what is slow")
     return found

@@ -220,7 +220,7 @@ def test_retries_have_a_budget(start: Start) -> None:
 
 
 def test_a_slow_get_is_hedged(start: Start) -> None:
-    found = ScriptedServers(*start, "--hedge", weights=(1, 1))
+    found = ScriptedServers(*start, "--hedge", "--retry-floor", "1000", weights=(1, 1))
     found.ask(120)
     wait_until(lambda: found.ask(1) and found.origin()["slow_after"] > 0, "what is slow")
     gone = threading.Event()

@@ -20,6 +20,7 @@ OUT = ("down", "ejected", "circuit open", "drain", "disabled")
 QUICK = (
     *("--health-interval", "200ms", "--health-fast-interval", "100ms", "--health-timeout", "500ms"),
     *("--eject-time", "500ms", "--circuit-open-time", "300ms", "--slow-start", "0s"),
+    *("--retry-floor", "1000"),  # what one test retries must not be wanting in the next
     *("--connect-timeout", "1s", "--origin-head-timeout", "1s", "--origin-body-timeout", "1s"),
 )
 
