@@ -1,4 +1,4 @@
-"""Servers, names and clients that do their worst while requests are balanced, and changes in the midst of that."""
+"""Servers, clients, names and operators that do what they should not: nothing hangs or miscounts."""
 
 from __future__ import annotations
 
