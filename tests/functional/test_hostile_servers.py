@@ -1,4 +1,4 @@
-"""Servers, clients, names and operators that do what they should not: nothing hangs or miscounts."""
+"""Servers, clients, names and operators that misbehave: nothing hangs, nothing is miscounted."""
 
 from __future__ import annotations
 
