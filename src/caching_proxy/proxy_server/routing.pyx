@@ -19,16 +19,17 @@ cdef object SLASHES = re.compile(rb"//+")
 
 
 cdef class Router:
-    """The routes of one configuration, in order."""
+    """The routes of one configuration, in order; none before there is one."""
 
     def __init__(self, routes):
         cdef Route route
         self.routes = list(routes)
         self.balancers = frozenset([route.balancer for route in self.routes])
         self.names = frozenset([name for route in self.routes for name in route.hosts or () if name[:1] != b"."])
-        route = self.routes[0]
-        if route.plain and route.hosts is None and route.paths is None:
-            self.only = route
+        if self.routes:
+            route = self.routes[0]
+            if route.plain and route.hosts is None and route.paths is None:
+                self.only = route
 
     cdef Route find(self, bytes method, bytes host, bytes target, Fields fields):
         """The route of a request for `target` (origin-form or `*`) at `host` (an authority), or None."""

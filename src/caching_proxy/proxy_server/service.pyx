@@ -31,6 +31,7 @@ cdef class Service:
         self.unheard = []
         self.wire = Wire()
         self.hit_wire = Wire()
+        self.router = Router(())
 
     def make_route(self, settings, origin, LoadBalancer balancer not None):
         """A route by settings.Route to a proxy_server.origin.Origin; it takes requests once it is taken over."""

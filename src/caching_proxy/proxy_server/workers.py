@@ -302,10 +302,13 @@ class Supervisor:
     # -- what is asked of all
 
     async def _ask_all(self, name: str, asked: Mapping[str, Any]) -> list[Any]:
-        """The answers of all workers; one that does not answer is ended, and forgets all it has."""
+        """The answers of all workers, of those that do not accept yet too."""
+        return await self._ask(list(self._live), name, asked)
+
+    async def _ask(self, workers: list[_Worker], name: str, asked: Mapping[str, Any]) -> list[Any]:
+        """Their answers; a worker that does not answer is ended, and forgets all it has."""
         assert self._configuration is not None
         timeout = self._configuration.settings.worker_timeout
-        workers = list(self._live)
         calls = [worker.channel.call(name, asked, (), timeout) for worker in workers]
         results = await asyncio.gather(*calls, return_exceptions=True)
         answers = []
@@ -370,8 +373,9 @@ class Supervisor:
         self, method: str, url: str, fields: Sequence[Sequence[str]], content: bytes
     ) -> dict[str, Any]:
         """How a request would be answered by a worker that has the answer stored, else by any."""
-        asked = {"method": method, "url": url, "fields": fields}
-        reports = await self._ask_all("explain", {**asked, "content": content.decode("latin-1")})
+        asked: dict[str, Any] = {"method": method, "url": url, "fields": fields}
+        asked["content"] = content.decode("latin-1")
+        reports = await self._ask(list(self._workers.values()), "explain", asked)
         if not reports:
             raise ValueError("no worker answers: try again")
         report: dict[str, Any] = next((r for r in reports if "stored" in r), reports[0])
