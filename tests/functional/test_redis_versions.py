@@ -6,6 +6,7 @@ import importlib.util
 import json
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,10 @@ def share(pair: Pair, redis: RedisServer, target: str) -> bytes:
     return first.body
 
 
+def is_another(proxy: ProxyProcess, target: str, body: bytes) -> bool:
+    return proxy.get(target).body != body
+
+
 def test_sharing_and_purging(pair: Pair, server: RedisServer, origin: ScriptedOrigin) -> None:
     for number, selection in enumerate(
         ({"url": "/0"}, {"tag": "shop"}, {"prefix": "/2"}, {"all": True}, {"url": "/4"})
@@ -69,7 +74,7 @@ def test_sharing_and_purging(pair: Pair, server: RedisServer, origin: ScriptedOr
         shared = share(pair, server, target)
         receipt = json.loads(post(pair[0], **selection).body)
         assert receipt["processes"] == 2
-        wait_until(lambda target=target, shared=shared: pair[1].get(target).body != shared, "it gone")
+        wait_until(partial(is_another, pair[1], target, shared), "it to be gone")
 
 
 def test_a_soft_purge(pair: Pair, server: RedisServer, origin: ScriptedOrigin) -> None:
