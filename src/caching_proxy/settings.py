@@ -658,7 +658,7 @@ class Settings(OriginSettings, RouteSettings, StoreSettings):
         None,
         kinds.whole(1, 10_000_000, "connections"),
         LIMITS,
-        "Most client connections; without it, as many as file descriptors allow.",
+        "Most client connections; without it, half of what file descriptors allow.",
     )
     max_connections_per_client: int = setting(
         0, kinds.whole(0, 10_000_000, "connections"), LIMITS, "The same a client address; 0: any."

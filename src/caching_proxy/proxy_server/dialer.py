@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import socket
 import ssl
@@ -14,6 +15,8 @@ from caching_proxy.http.problems import OriginFailed
 from caching_proxy.proxy_server.origin import Origin
 
 log = logging.getLogger("caching_proxy")
+
+_SHORTAGES = {errno.EMFILE, errno.ENFILE}
 
 Address = tuple[str, int]
 Resolve = Callable[[str, int], Awaitable[list[Address]]]
@@ -85,7 +88,9 @@ class Dialer:
         except (ConnectionRefusedError, FileNotFoundError) as error:
             raise OriginFailed(problems.ORIGIN_REFUSED, str(error)) from None
         except OSError as error:
-            raise OriginFailed(problems.ORIGIN_UNREACHABLE, str(error)) from None
+            ours = error.errno in _SHORTAGES
+            problem = problems.NO_DESCRIPTOR if ours else problems.ORIGIN_UNREACHABLE
+            raise OriginFailed(problem, str(error)) from None
 
     async def _connect(self, pool: Pool) -> asyncio.Protocol:
         loop = asyncio.get_running_loop()

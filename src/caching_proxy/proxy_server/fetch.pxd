@@ -75,11 +75,13 @@ cdef class Fetch(Receiver):
     cdef bytes outgoing(self, Server server)
     cdef blame(self, object failure)
     cdef bint is_to_blame(self, object failure) except -1
+    cdef bint came_late(self) except -1
     cdef give_up_unread(self)
     cdef progress(self)
     cdef send_body(self)
     cdef bint is_futile(self) except -1
     cdef start_over(self)
+    cdef forget_answer(self)
     cdef judge(self)
     cdef object verdict(self, Fields request, Fields response)
     cdef learn_search(self)

@@ -4,6 +4,7 @@ A fetch lives by itself: its readers may go while it goes on, and it stores what
 """
 
 from cpython.bytes cimport PyBytes_GET_SIZE
+from cpython.time cimport monotonic
 from libc.stdint cimport int64_t, uint64_t
 from libc.time cimport time
 
@@ -44,7 +45,8 @@ from caching_proxy.http.ranges import parse_content_range, strong_validator
 cdef frozenset ERRORS = frozenset((500, 502, 503, 504))     # RFC 5861 4
 # The client's own conditions on what is stored: answered here, against the whole that comes.
 cdef uint64_t CONDITIONS = bit(F_IF_NONE_MATCH) | bit(F_IF_MODIFIED_SINCE)
-cdef frozenset TIMEOUTS = frozenset((problems.ORIGIN_HEAD_TIMEOUT, problems.ORIGIN_BODY_TIMEOUT))
+cdef frozenset TIMEOUTS = frozenset(
+    (problems.ORIGIN_CONNECT_TIMEOUT, problems.ORIGIN_HEAD_TIMEOUT, problems.ORIGIN_BODY_TIMEOUT))
 cdef frozenset GONE = frozenset((404, 410))
 cdef Fields NO_FIELDS = Fields.of([])
 
@@ -160,11 +162,10 @@ cdef class Fetch(Receiver):
             self.error = self.error or task.exception()
         else:
             connection = task.result()
-            if self.error is not None or self.orphan:
-                connection.pool.release(connection)
-                self.error = self.error or OriginFailed(problems.ORIGIN_RESET)
-            else:
+            if self.error is None:
                 self.connection = connection
+            else:
+                connection.pool.release(connection)
         self.wake()
 
     def hedge_now(self):
@@ -179,8 +180,23 @@ cdef class Fetch(Receiver):
                 self.attempt.failed()
 
     cdef bint is_to_blame(self, object failure) except -1:
-        """Whether a failure is the server's: not where it waited for a client that sends no more of the request."""
-        return self.sent or failure.problem not in TIMEOUTS or not self.connection.writable
+        """Whether a failure is the server's.
+
+        Not where we have no descriptor left, where it was given too little time, or where it waited for a client that
+        sends no more of the request.
+        """
+        if failure.problem is problems.NO_DESCRIPTOR:
+            return False
+        if failure.problem not in TIMEOUTS:
+            return True
+        if self.connection is not None and not self.sent:
+            return not self.connection.writable
+        return not self.came_late()
+
+    cdef bint came_late(self) except -1:
+        """Whether most of the time for the whole exchange was over before the server had the request."""
+        cdef double now = monotonic()
+        return 0 < self.deadline <= now and 2 * self.attempt.waited(now) < self.route.balancer.retry.deadline
 
     cdef give_up_unread(self):
         """End what nobody reads and nothing will be stored of; a short rest is read to keep the connection."""
@@ -237,14 +253,21 @@ cdef class Fetch(Receiver):
         """Ask again, without conditions: what is stored is not what the origin has."""
         self.contradicted = True
         leave_server(self)
-        if self.connection.receiver is self:
-            self.connection.abort()
         if self.partial is not None:
             self.service.cache.drop(self.partial)
+        self.offered = self.partial = self.rest = None
+        self.forget_answer()
+
+    cdef forget_answer(self):
+        """Whatever has been said to this request does not count."""
+        if self.connection is not None and self.connection.receiver is self:
+            self.connection.abort()
         self.connection = None
         self.head = None
+        self.error = None
         self.ended = False
-        self.offered = self.partial = self.rest = None
+        self.interims.clear()
+        self.interim_count = 0
         self.fill.restart()
 
     cdef Entry meant(self):

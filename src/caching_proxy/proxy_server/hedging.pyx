@@ -12,6 +12,9 @@ from caching_proxy.proxy_server.fetch cimport Fetch
 from caching_proxy.proxy_server.sending cimport including, leave_server, may_go_elsewhere
 from caching_proxy.proxy_server.upstream cimport Pool, UpstreamConnection
 
+from caching_proxy.http import problems
+from caching_proxy.http.problems import OriginFailed
+
 cdef double FOREVER = float("inf")
 
 
@@ -25,9 +28,11 @@ cdef class Hedge(Receiver):
     def dialed(self, task):
         """The connection is open, or is not to be had."""
         cdef UpstreamConnection connection
-        if task.cancelled() or task.exception() is not None:
+        failure = OriginFailed(problems.ORIGIN_RESET) if task.cancelled() else task.exception()
+        if failure is not None:
             if not self.over:
-                self.attempt.failed()
+                if failure.problem is not problems.NO_DESCRIPTOR:
+                    self.attempt.failed()
                 self.give_up()
             return
         connection = task.result()

@@ -110,7 +110,7 @@ class ProxyServer:
         settings = plan.configuration.settings
         authorities = {name.encode() for name in settings.server_name}
         authorities |= {upstream.origin.authority for upstream in plan.upstreams.values()}
-        self._service.take_over(settings, plan.router, authorities, _client_limit(settings))
+        self._service.take_over(settings, plan.router, authorities, *_limits(settings))
         http1.judge_trust(self._service)
         self._share(settings)
         upstreams = list(plan.upstreams.values())
@@ -320,15 +320,14 @@ def _open_log(settings: Settings) -> AccessLog | None:
         ) from None
 
 
-def _client_limit(settings: Settings) -> int:
-    """How many clients may be connected.
+def _limits(settings: Settings) -> tuple[int, int]:
+    """How many clients may be connected, and how many connections lead to servers.
 
-    As asked, else half the descriptors, since each may need one upstream.
+    Each client may need one to a server: without --max-connections both get half the descriptors.
     """
-    available = _raise_descriptor_limit()
-    if settings.max_connections is not None:
-        return settings.max_connections
-    return max(16, (available - SPARE_DESCRIPTORS) // 2)
+    available = max(32, _raise_descriptor_limit() - SPARE_DESCRIPTORS)
+    clients = settings.max_connections or available // 2
+    return clients, max(available - clients, available // 4)
 
 
 def _raise_descriptor_limit() -> int:

@@ -10,7 +10,7 @@ from caching_proxy.cache_manager.fill cimport Fill
 from caching_proxy.http.fields cimport F_CONTENT_RANGE
 from caching_proxy.http.head cimport ResponseHead
 from caching_proxy.proxy_server.fetch cimport Fetch
-from caching_proxy.proxy_server.sending cimport including, leave_server, may_go_elsewhere, take_kept, take_server
+from caching_proxy.proxy_server.sending cimport including, leave_server, may_go_elsewhere, take_server
 from caching_proxy.proxy_server.sending import connect
 
 from caching_proxy.cache_manager.rfc9111.validation import same_strong_validator
@@ -44,15 +44,15 @@ async def resume(Fetch fetch):
     begin(fetch, rest)
     try:
         if take_server(fetch):
-            if not take_kept(fetch):
-                await connect(fetch)
+            await connect(fetch)                        # one that was kept might be closed, and be asked in vain
             fetch.connection.begin(rest, fetch.outgoing(fetch.attempt.server))
             while rest.head is None and rest.error is None and fetch.error is None:
                 await fetch.changed()
             if goes_on(fetch, rest):
                 return True
-    except OriginFailed:
-        fetch.attempt.failed()
+    except OriginFailed as error:
+        if not fetch.orphan and fetch.is_to_blame(error):
+            fetch.attempt.failed()
     leave_server(fetch)
     fetch.error = fetch.error or failure
     return False
@@ -64,7 +64,6 @@ cdef begin(Fetch fetch, Continuation rest):
     fetch.tried = including(fetch)
     leave_server(fetch)
     fetch.error = fetch.connection = None
-    fetch.avoids_kept = False
     fetch.resumed_at = fetch.fill.size
     rest.fetch = fetch
     rest.fill = Fill()

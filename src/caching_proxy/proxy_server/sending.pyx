@@ -211,7 +211,7 @@ cdef bint again(Fetch fetch, object failure) except -1:
         fetch.is_asked = False
         fetch.avoids_kept = True
         return True
-    if fetch.orphan:
+    if fetch.orphan or failure.problem is problems.NO_DESCRIPTOR:
         return False
     if fetch.is_to_blame(failure):
         fetch.attempt.failed()
@@ -268,15 +268,9 @@ cdef go_elsewhere(Fetch fetch):
     fetch.tried = including(fetch)
     cancel_hedge(fetch)
     leave_server(fetch)
-    if fetch.connection is not None and fetch.connection.receiver is fetch:
-        fetch.connection.abort()
-    fetch.connection = None
+    fetch.forget_answer()
     fetch.is_asked = False
     fetch.avoids_kept = False
-    fetch.head = None
-    fetch.error = None
-    fetch.ended = False
-    fetch.fill.restart()
 
 
 cdef leave_server(Fetch fetch):

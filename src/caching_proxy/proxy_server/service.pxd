@@ -6,6 +6,7 @@ from caching_proxy.cache_manager.cache_manager cimport CacheManager
 from caching_proxy.fiber cimport Fiber
 from caching_proxy.http.wire cimport Wire
 from caching_proxy.proxy_server.routing cimport Router
+from caching_proxy.proxy_server.upstream cimport Allowance
 
 cdef class Waiter(Fiber):
     cdef object future
@@ -16,6 +17,7 @@ cdef class Service:
     # where requests go
     cdef readonly Router router
     cdef readonly set pools           # those in use, and those whose last connections are still at work
+    cdef readonly Allowance allowance  # of connections to servers
     cdef readonly set balancers       # those in use, and those that still have requests
     cdef object trusted               # TrustedNetworks
     cdef frozenset authorities        # those that are ours, of an absolute-form target; lower case

@@ -8,7 +8,7 @@ from caching_proxy.proxy_server.access_log import AccessLog
 from caching_proxy.proxy_server.origin import Origin
 from caching_proxy.proxy_server.route import Route
 from caching_proxy.proxy_server.routing import Router
-from caching_proxy.proxy_server.upstream import Pool
+from caching_proxy.proxy_server.upstream import Allowance, Pool
 from caching_proxy.settings import Route as RouteSettings
 from caching_proxy.settings import Settings
 
@@ -18,6 +18,7 @@ class Service:
     pools: set[Pool]
     balancers: set[LoadBalancer]
     relay: Any
+    allowance: Allowance
     unheard: list[Any]
     def __init__(self, settings: Settings) -> None: ...
     def make_route(
@@ -30,6 +31,7 @@ class Service:
         router: Router,
         authorities: Iterable[bytes],
         max_connections: int,
+        max_upstream: int,
     ) -> None: ...
     def share(self, address: RedisAddress | None, settings: Settings | None) -> None: ...
     def reach(self) -> dict[str, int]: ...

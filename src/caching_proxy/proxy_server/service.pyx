@@ -27,6 +27,7 @@ cdef class Service:
         self.clients = set()
         self.per_client = {}
         self.pools = set()
+        self.allowance = Allowance(self.pools)
         self.balancers = set()
         self.unheard = []
         self.wire = Wire()
@@ -41,12 +42,13 @@ cdef class Service:
         """Look after these connections until they are let go."""
         self.pools.add(pool)
 
-    def take_over(self, settings, Router router not None, authorities, int max_connections):
+    def take_over(self, settings, Router router not None, authorities, int max_connections, int max_upstream):
         """Go by these from now on; exchanges under way end by what they began with.
 
         `settings` are those of settings.Settings; `authorities` (bytes, lower case) are names of ours besides those of
-        the routes; `max_connections` counts clients.
+        the routes; `max_connections` counts clients, `max_upstream` connections to servers.
         """
+        self.allowance.limit = max_upstream
         self.set_limits(settings, max_connections)
         self.trusted = TrustedNetworks(settings.trusted_proxies)
         self.authorities = frozenset(authorities)
@@ -202,6 +204,7 @@ cdef class Service:
             "redis_purges_pending": 0 if tier is None else len(tier.pending),
             "origin_requests": self.origin_requests,
             "origin_failures": self.origin_failures,
+            "origin_connections_limit": self.allowance.limit,
             "origin_connections": sum([len(pool.connections) for pool in self.pools]),
             "origin_connections_opened": self.origin_connections_opened + sum([pool.opened for pool in self.pools]),
         }

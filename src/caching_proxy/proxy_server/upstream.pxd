@@ -30,6 +30,7 @@ cdef class UpstreamConnection(Source):
     cdef bint kept                    # it was in the pool: the origin may have closed it meanwhile
     cdef bint writable
     cdef bint closed
+    cdef bint counted                 # in the pool's allowance
     cdef bint outdated                # the origin's name leads elsewhere now: not to be kept
     cdef double deadline
 
@@ -45,8 +46,16 @@ cdef class UpstreamConnection(Source):
     cdef fail(self, object error)
     cdef abort(self)
 
+cdef class Allowance:
+    cdef set pools                    # all of the process
+    cdef int count                    # connections that are open, or are being opened
+    cdef readonly int limit
+
+    cdef bint make_room(self) except -1
+
 cdef class Pool:
     cdef object dialer
+    cdef Allowance allowance
     cdef list idle
     cdef set connections
     cdef int opening                  # how many more are being opened

@@ -45,6 +45,8 @@ cdef class UpstreamConnection(Source):
     def connection_lost(self, error):
         self.closed = True
         self.pool.connections.discard(self)
+        self.pool.allowance.count -= self.counted
+        self.counted = False
         if self in self.pool.idle:
             self.pool.idle.remove(self)
         if self.receiver is not None:
@@ -224,12 +226,37 @@ cdef class UpstreamConnection(Source):
         receiver.wake()
 
 
+cdef class Allowance:
+    """The connections that a process may have to all servers together: file descriptors are not for these alone."""
+
+    def __init__(self, set pools not None):
+        self.pools = pools
+
+    cdef bint make_room(self) except -1:
+        """Whether one more may be opened: the one that has been idle for longest makes room for it."""
+        cdef UpstreamConnection oldest
+        if self.count < self.limit:
+            return True
+        oldest = min([(<Pool>pool).idle[0] for pool in self.pools if (<Pool>pool).idle], key=idle_since, default=None)
+        if oldest is None:
+            return False
+        oldest.pool.idle.remove(oldest)
+        oldest.abort()
+        return True
+
+
+def idle_since(UpstreamConnection connection not None):
+    """Monotonic seconds."""
+    return connection.deadline - connection.pool.idle_timeout
+
+
 cdef class Pool:
     """The connections to one origin server; the one used last is taken first."""
 
-    def __init__(self, dialer, settings, Py_ssize_t max_head):
+    def __init__(self, dialer, settings, Py_ssize_t max_head, Allowance allowance not None):
         """`settings` are those of settings.OriginSettings; `max_head` (octets) is for responses."""
         self.dialer = dialer
+        self.allowance = allowance
         self.idle = []
         self.connections = set()
         self.max_head = max_head
@@ -251,12 +278,18 @@ cdef class Pool:
 
     async def open(self, double limit):
         """A new connection, in at most `limit` seconds. Raises OriginFailed."""
+        cdef UpstreamConnection connection = None
+        if not self.allowance.make_room():
+            raise OriginFailed(problems.NO_DESCRIPTOR)
         self.opening += 1
+        self.allowance.count += 1
         self.clock = monotonic()                        # it may be a pool that was done, and is swept no more
         try:
             connection = await self.dialer.connect(self, limit)
+            connection.counted = not connection.closed
         finally:
             self.opening -= 1
+            self.allowance.count -= connection is None or not connection.counted
         self.opened += 1
         return connection
 

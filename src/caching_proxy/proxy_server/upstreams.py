@@ -108,7 +108,7 @@ class Upstream:
     ) -> Server:
         assert self._service is not None
         server = self.balancer.server(name, weight, backup, limit)
-        server.pool = Pool(dialer, self.settings, self.max_head)
+        server.pool = Pool(dialer, self.settings, self.max_head, self._service.allowance)
         server.authority = place.authority
         self._service.keep_pool(server.pool)
         return server
