@@ -2,6 +2,8 @@
 
 from libc.stdint cimport int64_t, uint8_t
 
+from caching_proxy.http.head cimport ResponseHead
+
 cdef enum Framing:
     NO_BODY
     LENGTH
@@ -27,3 +29,5 @@ cdef class BodyDecoder:
     cdef int size_digit(self, uint8_t octet) noexcept
     cdef int extension(self, uint8_t octet) noexcept
     cdef int trailer(self, uint8_t octet) noexcept
+
+cpdef BodyDecoder response_body(ResponseHead head, bint is_head)

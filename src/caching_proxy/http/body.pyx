@@ -9,6 +9,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint8_t
 
 from caching_proxy.http.grammar cimport TOKEN, VALUE
+from caching_proxy.http.head cimport ResponseHead
 
 
 # What the decoder of a chunked body expects next.
@@ -194,3 +195,15 @@ cdef class BodyDecoder:
         if state == END_LF:
             self.complete = True
         return TRAILER
+
+
+cpdef BodyDecoder response_body(ResponseHead head, bint is_head):
+    """What is behind the head of a final response; `is_head`: to a HEAD request. RFC 9112 6.3."""
+    cdef Framing framing
+    if is_head or head.status == 204 or head.status == 304:
+        framing = NO_BODY
+    elif head.chunked:
+        framing = CHUNKED
+    else:
+        framing = LENGTH if head.content_length >= 0 else UNTIL_CLOSE
+    return BodyDecoder.begin(framing, head.content_length)

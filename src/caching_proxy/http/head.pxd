@@ -9,6 +9,9 @@ cdef enum:
     NEED_MORE = 0
     BAD_LINE = -1
 
+cpdef enum:
+    INTERIMS_MAX = 32         # 1xx responses that one request may have
+
 cdef struct Scan:
     # What the scan found. The spans are in SPANS, until the next scan.
     Py_ssize_t size           # octets of the head, its empty line included
@@ -56,3 +59,4 @@ cdef RequestHead plain_request(bytes data, Scan* scan)
 cdef ResponseHead plain_response(bytes data, Scan* scan)
 cpdef RequestHead parse_request(bytes head)
 cpdef ResponseHead parse_response(bytes head)
+cpdef ResponseHead first_response(bytes data, Py_ssize_t seen, Py_ssize_t max_head)

@@ -410,6 +410,29 @@ cpdef ResponseHead parse_response(bytes head):
     return response
 
 
+cpdef ResponseHead first_response(bytes data, Py_ssize_t seen, Py_ssize_t max_head):
+    """The response head at the start of `data`, or None when it is not all there.
+
+    `seen` octets were searched for its end before; it may have `max_head`. Raises OriginFailed.
+    """
+    cdef Scan scan
+    cdef Py_ssize_t end
+    cdef const char* text = PyBytes_AS_STRING(data)
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
+    if seen == 0 and scan_response_head(text, size, &scan) and scan.size <= max_head:
+        return plain_response(data, &scan)
+    end = find_head_end(text, min(size, max_head), seen)
+    if end == BAD_LINE:
+        raise OriginFailed(problems.ORIGIN_MALFORMED, "a line does not end in CRLF")
+    if end == NEED_MORE:
+        if size >= max_head:
+            raise OriginFailed(problems.ORIGIN_HEAD_TOO_LARGE)
+        if not b"HTTP/1.".startswith(data[:7]):
+            raise OriginFailed(problems.ORIGIN_MALFORMED, "not HTTP/1")
+        return None
+    return parse_response(data[:end])
+
+
 def scan_request(bytes data not None):
     """What the hit lane's scan makes of `data`: a RequestHead, or None when it leaves it to llhttp."""
     cdef Scan scan

@@ -4,7 +4,7 @@ from libc.stdint cimport int64_t
 
 from caching_proxy.cache_manager.coalescing cimport Flight
 from caching_proxy.cache_manager.fill cimport Fill, Source
-from caching_proxy.http.body cimport BodyDecoder, Framing
+from caching_proxy.http.body cimport BodyDecoder
 from caching_proxy.http.head cimport ResponseHead
 
 cdef class Receiver(Flight):
@@ -39,9 +39,7 @@ cdef class UpstreamConnection(Source):
     cdef waits(self, double seconds)
     cdef expire(self, double now)
     cdef read_head(self, bytes data)
-    cdef ResponseHead next_head(self, bytes data)
     cdef read_body(self, bytes data, Py_ssize_t at)
-    cdef Framing framing(self, ResponseHead head) except *
     cdef ended(self, bint clean)
     cdef fail(self, object error)
     cdef abort(self)

@@ -7,20 +7,15 @@ taken for the next one's.
 
 from time import monotonic
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_GET_SIZE
 
 from caching_proxy.cache_manager.fill cimport Source
-from caching_proxy.http.body cimport CHUNKED, LENGTH, NO_BODY, UNTIL_CLOSE, BodyDecoder, Framing
-from caching_proxy.http.head cimport (
-    BAD_LINE, NEED_MORE, ResponseHead, Scan, find_head_end, parse_response, plain_response, scan_response_head,
-)
+from caching_proxy.http.body cimport UNTIL_CLOSE, response_body
+from caching_proxy.http.head cimport INTERIMS_MAX, ResponseHead, first_response
 
 from caching_proxy.http import problems
 from caching_proxy.http.body import MalformedBody
 from caching_proxy.http.problems import OriginFailed
-
-cdef enum:
-    INTERIMS_MAX = 32         # 1xx responses that one request may have
 
 
 cdef class Receiver(Flight):
@@ -137,53 +132,24 @@ cdef class UpstreamConnection(Source):
 
     cdef read_head(self, bytes data):
         """Take interim responses and the final one's head; what is behind it is its body."""
-        cdef Framing framing
         cdef Receiver receiver = self.receiver
-        cdef ResponseHead head = self.next_head(data)
+        cdef ResponseHead head = first_response(data, 0, self.pool.max_head)
         while head is not None and head.status < 200:
             receiver.interim_count += 1
             if head.status == 101 or receiver.interim_count > INTERIMS_MAX:
                 raise OriginFailed(problems.ORIGIN_MALFORMED, "an unexpected interim response")
             receiver.interims.append(head)
             data = data[head.size:]
-            head = self.next_head(data)
+            head = first_response(data, 0, self.pool.max_head)
         if head is None:
             self.pending = data
             if receiver.interims:
                 receiver.wake()
             return
         self.head = receiver.head = head
-        framing = self.framing(head)
-        self.decoder = BodyDecoder.begin(framing, head.content_length)
+        self.decoder = response_body(head, receiver.is_head)
         self.waits(self.pool.body_timeout)
         self.read_body(data, head.size)
-
-    cdef ResponseHead next_head(self, bytes data):
-        """The head at the start of `data`, or None when it is not all there."""
-        cdef Scan scan
-        cdef Py_ssize_t end
-        cdef const char* text = PyBytes_AS_STRING(data)
-        cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
-        if scan_response_head(text, size, &scan) and scan.size <= self.pool.max_head:
-            return plain_response(data, &scan)
-        end = find_head_end(text, min(size, self.pool.max_head), 0)
-        if end == BAD_LINE:
-            raise OriginFailed(problems.ORIGIN_MALFORMED, "a line does not end in CRLF")
-        if end == NEED_MORE:
-            if size >= self.pool.max_head:
-                raise OriginFailed(problems.ORIGIN_HEAD_TOO_LARGE)
-            if not b"HTTP/1.".startswith(data[:7]):
-                raise OriginFailed(problems.ORIGIN_MALFORMED, "not HTTP/1")
-            return None
-        return parse_response(data[:end])
-
-    cdef Framing framing(self, ResponseHead head) except *:
-        """RFC 9112 6.3."""
-        if self.receiver.is_head or head.status == 204 or head.status == 304:
-            return NO_BODY
-        if head.chunked:
-            return CHUNKED
-        return LENGTH if head.content_length >= 0 else UNTIL_CLOSE
 
     cdef read_body(self, bytes data, Py_ssize_t at):
         cdef Receiver receiver = self.receiver

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from caching_proxy.http.body import BodyDecoder, MalformedBody
+from caching_proxy.http.body import BodyDecoder, MalformedBody, response_body
+from caching_proxy.http.head import parse_response
 
 HEAD = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
 
@@ -107,6 +108,30 @@ def test_length() -> None:
     assert decoder.decode(b"XloGET /", 1) == ([b"lo"], 3)
     assert decoder.complete
     assert BodyDecoder.of_length(0).complete
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+LENGTH = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"
+BARE = b"HTTP/1.1 200 OK\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("head", "is_head", "body", "complete"),
+    [
+        (CHUNKED, False, b"a", True),
+        (LENGTH, False, b"1\r", True),
+        (BARE, False, b"1\r\na\r\n0\r\n\r\n", False),
+        (CHUNKED, True, b"", True),
+        (LENGTH, True, b"", True),
+        (BARE.replace(b"200 OK", b"204 No"), False, b"", True),
+        (LENGTH.replace(b"200 OK", b"304 Not"), False, b"", True),
+    ],
+)
+def test_responses(head: bytes, is_head: bool, body: bytes, complete: bool) -> None:
+    """RFC 9112 6.3."""
+    decoder = response_body(parse_response(head), is_head)
+    pieces, _ = decoder.decode(b"1\r\na\r\n0\r\n\r\n")
+    assert (b"".join(pieces), decoder.complete) == (body, complete)
 
 
 PARTS = [

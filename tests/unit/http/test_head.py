@@ -6,6 +6,7 @@ import pytest
 
 from caching_proxy.http import problems
 from caching_proxy.http.head import (
+    first_response,
     head_end,
     parse_request,
     parse_response,
@@ -172,3 +173,23 @@ def test_head_end() -> None:
         assert head_end(PLAIN + b"more", at) == len(PLAIN)
     for bad in (b"GET / HTTP/1.1\n", b"a\rb", b"a\0", b"\n"):
         assert head_end(bad) == -1
+
+
+@pytest.mark.parametrize("head", [RESPONSE, RESPONSE.replace(b"HTTP/1.1", b"HTTP/1.0")])
+def test_the_first_response(head: bytes) -> None:
+    """Both lanes find it, whatever was there of it before; and not what is too long."""
+    for seen in range(len(head)):
+        assert first_response(head[:seen], 0, len(head)) is None
+        found = first_response(head + head, seen, len(head))
+        assert found is not None
+        assert found.size == len(head)
+    with pytest.raises(OriginFailed) as failed:
+        first_response(head, 0, len(head) - 1)
+    assert failed.value.problem is problems.ORIGIN_HEAD_TOO_LARGE
+
+
+@pytest.mark.parametrize("data", [b"SSH-2.0", b"HTTP/2", b"HTTP/1.1 200 OK\nA: b", b"\r\n"])
+def test_what_is_no_beginning_of_a_response(data: bytes) -> None:
+    with pytest.raises(OriginFailed) as failed:
+        first_response(data, 0, 1000)
+    assert failed.value.problem is problems.ORIGIN_MALFORMED
