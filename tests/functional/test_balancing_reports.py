@@ -139,6 +139,17 @@ def test_one_prober_whatever_the_workers(start: Start, workers: str) -> None:
     assert request.fields["host"] == "127.0.0.1:9" and "via" not in request.fields
 
 
+def test_checks_take_heads_as_requests_do(start: Start) -> None:
+    fast = ("--health-interval", "0.1s", "--health-fast-interval", "50ms")
+    options = ("--health-check", "http", "--health-path", "/health", "--max-head", "10KB")
+    found = ScriptedServers(*start, *options, *fast, weights=(1, 1))
+    fits, over = (answer("200 OK", {"X": "x" * size}) for size in (9 << 10, 11 << 10))
+    found.on("/health", fits, over)
+    wait_until(lambda: found.states() == ["up", "down"], "the second one to be down")
+    assert found.origin()["servers"][1]["why"] == "the head is over 10 KB"
+    assert found.origin()["servers"][0]["check"]["up"]
+
+
 def test_connections_are_checked_where_nothing_else_is_said(start: Start) -> None:
     fast = ("--health-interval", "0.1s", "--health-fast-interval", "50ms")
     found = ScriptedServers(*start, "--health-check", "tcp", *fast, weights=(1, 1))

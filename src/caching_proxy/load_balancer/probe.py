@@ -9,17 +9,11 @@ from collections.abc import Collection, Coroutine
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import aiohttp
-from aiohttp.connector import Connection
-from yarl import URL
+from caching_proxy.http.body import MalformedBody
+from caching_proxy.http.problems import OriginFailed
+from caching_proxy.load_balancer.answer import Answer, CheckFailed, Connection
 
-BODY_READ = 1 << 16  # bytes of a body in which a text is looked for
 _WORDS_MAX = 120  # characters
-_FIELDS = {
-    "User-Agent": "caching-proxy-health-check",
-    "Accept-Encoding": "identity",
-    "Connection": "close",
-}
 
 
 @dataclass(frozen=True)
@@ -35,6 +29,8 @@ class HealthCheck:
     """Those that pass, such as 204 or 4xx."""
     body: str = ""
     """What has to occur in the first 64 KB of the body."""
+    max_head: int = 32 << 10
+    """Octets that each head of the answer may have."""
     interval: float = 5.0
     fast_interval: float = 1.0
     """While the server is down, or on its way there."""
@@ -90,121 +86,62 @@ async def _within(seconds: float, work: Coroutine[Any, Any, None]) -> None:
 
 
 async def _try_addresses(target: Target) -> None:
-    ask = _ask if target.check.kind == "http" else _connect
-    failure: Exception = _FailedError("the name has no address")
+    share = target.check.timeout / max(1, len(target.addresses))  # so that each has its turn
+    failure: Exception = CheckFailed("the name has no address")
     for host, port in target.addresses:
-        try:
-            return await ask(target, host, port)
-        except Exception as error:
-            if not _never_connected(error):
+        with Connection() as connection:
+            try:
+                await _within(share, connection.open(host, port, target.tls, target.tls_name))
+            except ssl.SSLError:  # it did connect
                 raise
-            failure = error
+            except (OSError, asyncio.TimeoutError) as error:
+                failure = error
+                continue
+            if target.check.kind == "http":
+                await _ask(connection, target.check, host, port)
+            return
     raise failure
-
-
-def _never_connected(error: Exception) -> bool:
-    if isinstance(error, ssl.SSLError):
-        return False
-    if isinstance(error, aiohttp.ClientError):
-        return isinstance(error, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError))
-    return isinstance(error, (OSError, asyncio.TimeoutError))
-
-
-def _share(target: Target) -> float:
-    """Seconds for connecting to one of the addresses, so that each has its turn."""
-    return target.check.timeout / len(target.addresses)
-
-
-# -- TCP, and TLS on it
-
-
-async def _connect(target: Target, host: str, port: int) -> None:
-    await _within(_share(target), _open_and_close(target, host, port))
-
-
-async def _open_and_close(target: Target, host: str, port: int) -> None:
-    name = target.tls_name if target.tls else None
-    transport, _ = await asyncio.get_running_loop().create_connection(
-        asyncio.Protocol, host, port, ssl=target.tls, server_hostname=name
-    )
-    transport.abort()
 
 
 # -- HTTP
 
 
-class _Response(aiohttp.ClientResponse):
-    """The answer to the only request on a connection."""
-
-    async def start(self, connection: Connection) -> aiohttp.ClientResponse:
-        if connection.transport is not None:
-            connection.add_callback(connection.transport.abort)  # no goodbye of TLS to wait for
-        try:
-            return await super().start(connection)
-        except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-            raise _LostError from error  # after one of theirs aiohttp would ask once more
-
-
-async def _ask(target: Target, host: str, port: int) -> None:
-    check = target.check
-    authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    url = URL(f"{'https' if target.tls else 'http'}://{authority}{check.path}", encoded=True)
-    session = aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(force_close=True, ssl=target.tls or True),
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=_share(target)),
-        headers={**_FIELDS, "Host": check.host or authority},
-        cookie_jar=aiohttp.DummyCookieJar(),
-        response_class=_Response,
-        auto_decompress=False,
-        trust_env=False,
-    )
-    asking = {"allow_redirects": False, "server_hostname": target.tls_name}
-    async with session, session.request(check.method, url, **asking) as response:
-        await _judge(response, check)
-
-
-async def _judge(response: aiohttp.ClientResponse, check: HealthCheck) -> None:
-    status = str(response.status)
+async def _ask(connection: Connection, check: HealthCheck, host: str, port: int) -> None:
+    connection.write(_request(check, f"[{host}]:{port}" if ":" in host else f"{host}:{port}"))
+    answer = Answer(connection, check.max_head)
+    head = await answer.head()
+    status = str(head.status)
     if status not in check.statuses and f"{status[0]}xx" not in check.statuses:
-        raise _FailedError(f"status {status}")
-    if check.body and not await _holds(response.content, check.body.encode()):
-        raise _FailedError(f"the body lacks {check.body!r}")
+        raise CheckFailed(f"status {status}")
+    if check.body and not await answer.holds(check.body.encode(), head):
+        raise CheckFailed(f"the body lacks {check.body!r}")
 
 
-async def _holds(content: aiohttp.StreamReader, text: bytes) -> bool:
-    body = bytearray()
-    while len(body) < BODY_READ and (piece := await content.readany()):
-        start = max(0, len(body) - len(text) + 1)
-        body += piece
-        if body.find(text, start, BODY_READ) >= 0:
-            return True
-    return False
+def _request(check: HealthCheck, authority: str) -> bytes:
+    return (
+        f"{check.method} {check.path} HTTP/1.1\r\n"
+        f"Host: {check.host or authority}\r\n"
+        "User-Agent: caching-proxy-health-check\r\n"
+        "Accept: */*\r\n"
+        "Accept-Encoding: identity\r\n"
+        "Connection: close\r\n"
+        "\r\n"
+    ).encode()
 
 
 # -- words
 
 
-class _FailedError(Exception):
-    """The check failed, in words."""
-
-
-class _LostError(Exception):
-    """A connection ended before an answer; the cause tells how."""
-
-
 # The first that fits; a ConnectionError that has no number is of an end within a handshake of TLS.
 _WORDS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str], ...] = (
     ((asyncio.TimeoutError, TimeoutError), "no answer within {timeout:g} s"),
-    ((aiohttp.ServerDisconnectedError, ConnectionError), "closed without an answer"),
-    (aiohttp.ClientResponseError, "the answer is not HTTP"),
-    (aiohttp.ClientPayloadError, "the body breaks off"),
-    (_FailedError, "{error}"),
+    ((EOFError, ConnectionError), "closed without an answer"),
+    ((OriginFailed, MalformedBody), "the answer is not HTTP"),
+    (CheckFailed, "{error}"),
 )
 
 
 def _words(error: BaseException, check: HealthCheck) -> str:
-    while isinstance(error, (_LostError, aiohttp.ClientOSError)) and error.__cause__ is not None:
-        error = error.__cause__
     if isinstance(error, ssl.SSLError):
         return f"TLS: {_tls_words(error)}"
     if isinstance(error, OSError) and error.errno:

@@ -35,7 +35,7 @@ class _Origin:
     members: tuple[Member, ...] = ()
     tls: ssl.SSLContext | None = None
 
-    def targets(self, name: str) -> list[Target]:
+    def targets(self, name: str, max_head: int) -> list[Target]:
         settings = self.settings
         if settings.health_check == "off":
             return []
@@ -46,6 +46,7 @@ class _Origin:
             host=settings.health_host or self.place.authority.decode(),
             statuses=tuple(settings.health_status),
             body=settings.health_body,
+            max_head=max_head,
             interval=settings.health_interval,
             fast_interval=settings.health_fast_interval,
             timeout=settings.health_timeout,
@@ -73,6 +74,7 @@ class ServerStates:
         self._resolver = resolver
         self._origins: dict[str, _Origin] = {}
         self._orders: dict[tuple[str, str], str] = {}
+        self._max_head = 0
         self._prober: Prober | None = None
         self._told = False
 
@@ -91,6 +93,7 @@ class ServerStates:
                 origins[name].members = known.members if known is not None else ()
         self._forget()
         self._origins = origins
+        self._max_head = configuration.settings.max_head
         for origin in origins.values():
             if origin.discovery is not None:
                 origin.discovery.start()
@@ -116,7 +119,9 @@ class ServerStates:
 
     def _watch(self) -> None:
         targets = [
-            target for name, origin in self._origins.items() for target in origin.targets(name)
+            target
+            for name, origin in self._origins.items()
+            for target in origin.targets(name, self._max_head)
         ]
         if self._prober is None and targets:
             self._prober = Prober(lambda name, health: self._tell())

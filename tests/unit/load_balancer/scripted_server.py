@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
@@ -35,6 +36,19 @@ class Connection:
         for piece in pieces:
             self.writer.write(piece)
             await self.writer.drain()
+
+    async def send_alone(self, piece: bytes) -> None:
+        """Nothing else is read together with it."""
+        await self.send(piece)
+        for _ in range(5):
+            await asyncio.sleep(0)
+
+    def reset(self) -> None:
+        """End it with a reset."""
+        at_once = struct.pack("ii", 1, 0)
+        plain = self.writer.get_extra_info("socket")
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
+        self.writer.transport.abort()
 
     async def ended(self) -> None:
         """Return when the other side has gone; bytes from it mean nothing."""
@@ -89,6 +103,17 @@ async def serving(
 async def until(condition: Callable[[], object], what: str) -> None:
     """As `wait_until`, while the event loop goes on."""
     await asyncio.to_thread(wait_until, condition, what)
+
+
+def in_pieces(answer: bytes, size: int) -> Script:
+    """Send so many octets at a time."""
+
+    async def script(connection: Connection) -> None:
+        await connection.request()
+        for start in range(0, len(answer), size):
+            await connection.send_alone(answer[start : start + size])
+
+    return script
 
 
 async def never_answers(connection: Connection) -> None:
