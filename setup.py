@@ -29,7 +29,8 @@ FORKS = sys.platform == "linux" and multiprocessing.get_start_method() == "fork"
 
 def extension(source: Path) -> Extension:
     module = ".".join(source.relative_to("src").with_suffix("").parts)
-    flags = [] if sys.platform == "win32" else ["-O3", "-fno-semantic-interposition"]
+    own = sys.platform != "win32" and "CFLAGS" not in os.environ
+    flags = ["-O3", "-fno-semantic-interposition"] if own else []
     return Extension(module, [source.as_posix()], extra_compile_args=flags)
 
 

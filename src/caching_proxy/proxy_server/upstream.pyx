@@ -70,7 +70,7 @@ cdef class UpstreamConnection(Source):
             if self.decoder is not None:
                 self.read_body(data, 0)
             else:
-                self.read_head(self.pending + data if self.pending else data)
+                self.read_head(data)
         except OriginFailed as error:
             self.fail(error)
 
@@ -133,7 +133,11 @@ cdef class UpstreamConnection(Source):
     cdef read_head(self, bytes data):
         """Take interim responses and the final one's head; what is behind it is its body."""
         cdef Receiver receiver = self.receiver
-        cdef ResponseHead head = first_response(data, 0, self.pool.max_head)
+        cdef Py_ssize_t seen = PyBytes_GET_SIZE(self.pending)
+        cdef ResponseHead head
+        if seen:
+            data = self.pending + data
+        head = first_response(data, seen, self.pool.max_head)
         while head is not None and head.status < 200:
             receiver.interim_count += 1
             if head.status == 101 or receiver.interim_count > INTERIMS_MAX:
