@@ -21,7 +21,7 @@ from .support.purging import FRESH, Site, fill, no_longer_fresh, post, receipt
 from .support.raw_client import RawClient
 from .support.scripted_origin import Exchange, ScriptedOrigin, answer, fresh
 from .support.stand import Stand, StartProxy
-from .support.waiting import DEADLINE
+from .support.waiting import DEADLINE, wait_until
 
 SITE: Site = {
     "/shop": {"Cache-Tag": "a, b"},
@@ -207,6 +207,23 @@ def test_paths_are_those_that_clients_see(
     proxy.get("/x")
     assert receipt(post(proxy, **selection)) == (1, False)
     assert proxy.get("/x").cache == "MISS"
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_an_answer_purges_is_counted_too(
+    start_proxy: StartProxy, origin: ScriptedOrigin, workers: int
+) -> None:
+    """A group of its own site (RFC 9875), at every worker."""
+    proxy = start_proxy("--workers", str(workers))
+    origin.on("/grouped", answer("200 OK", {**FRESH, "Cache-Groups": '"g"'}, b"old"))
+    wait_until(
+        lambda: proxy.get("/grouped").cache == "HIT" and proxy.stats()["entries"] == workers,
+        "every worker to have stored it",
+    )
+    origin.on("/act", answer("200 OK", {"Cache-Group-Invalidation": '"g"'}))
+    proxy.request("POST", "/act")
+    wait_until(lambda: proxy.stats()["entries"] == 0, "every worker to have dropped it")
+    assert proxy.stats()["purged"] == workers
 
 
 # --- fetches under way ----------------------------------------------------------------------------

@@ -333,7 +333,7 @@ cdef invalidate(Exchange x):
             service.cache.invalidate(url)
     for group in invalidated_groups(response):
         site = x.route.site(x.host, x.scheme)
-        service.cache.purge_group(site, group, False)
+        service.purge_group(site, group, False)
         if service.relay is not None:
             service.relay({"group": group.decode("latin-1"), "site": site.decode("latin-1")}, ignore)
     x.purges = service.cache.under_way(x)               # everybody is to have heard before the client does

@@ -70,3 +70,4 @@ cdef class Service:
     cdef sweep_upstreams(self, double now)
     cdef forget_pools(self)
     cdef int64_t purge_tags(self, tags, bint soft) except -1
+    cdef int64_t purge_group(self, bytes site, bytes group, bint soft) except -1

@@ -140,6 +140,16 @@ cdef class Service:
         self.purged += number
         return number
 
+    cdef int64_t purge_group(self, bytes site, bytes group, bint soft) except -1:
+        """Purge what is in a group of this site (RFC 9875); without a site, of every site."""
+        cdef int64_t number
+        if site is None:
+            number = self.cache.purge_group_anywhere(group, soft)
+        else:
+            number = self.cache.purge_group(site, group, soft)
+        self.purged += number
+        return number
+
     cdef sweep_upstreams(self, double now):
         """See to the deadlines of connections to servers, and of those that wait for a server."""
         cdef LoadBalancer balancer
@@ -240,7 +250,6 @@ cdef class Service:
         client's is in the key; a `group` without a `site` is that of every site. What fetches under way bring of it is
         not stored.
         """
-        cdef int64_t number = 0
         if tags:
             return self.purge_tags([tag.encode("latin-1") for tag in tags], soft)
         if url is not None:
@@ -249,11 +258,8 @@ cdef class Service:
         if prefix is not None:
             host, target = located(prefix.encode("latin-1"))
             return self.purge_prefix(target, host, soft)
-        if site is not None:
-            return self.cache.purge_group(site.encode("latin-1"), group.encode("latin-1"), soft)
-        number = self.cache.purge_group_anywhere(group.encode("latin-1"), soft)
-        self.purged += number
-        return number
+        of_site = None if site is None else site.encode("latin-1")
+        return self.purge_group(of_site, group.encode("latin-1"), soft)
 
 
 cdef class Waiter(Fiber):
