@@ -48,7 +48,7 @@ def measure(name: str, size: int) -> dict[str, float]:
     trial.draw(NUMBER, None, size)
     costs = {"choice": nanoseconds(lambda: trial.draw(NUMBER, None, size), NUMBER)}
     if name == "sticky-cookie":
-        cookie = servers[-1].id
+        cookie = servers[-1].session_id
         costs["choice by cookie"] = nanoseconds(lambda: trial.draw(NUMBER, cookie, size), NUMBER)
     costs["build"] = nanoseconds(lambda: trial.build(servers, shares), 1)
     first = nanoseconds(lambda: (trial.build(servers, shares), trial.draw(FIRST, None)), 1)

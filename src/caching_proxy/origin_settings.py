@@ -88,6 +88,15 @@ class OriginSettings(Declared):
         BALANCING,
         "Name of the cookie by which sticky-cookie knows the server of a session.",
     )
+    sticky_secret: str | None = setting(
+        None,
+        kinds.SECRET,
+        BALANCING,
+        "Secret with which the cookie's value is made: all proxies of these servers need the same."
+        " Without one, whoever guesses the address of a server can tell by the cookie that it is"
+        " right. Best as file:PATH or in the environment.",
+        environment="CACHING_PROXY_STICKY_SECRET",
+    )
     server_connections: int = setting(
         0,
         kinds.whole(0, MANY, "requests"),

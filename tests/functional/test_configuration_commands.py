@@ -76,6 +76,16 @@ def test_values_that_are_likely_secrets_are_not_shown(tmp_path: Path) -> None:
     assert 'Authorization = "***", X-Odd = "***", X-Seen = "shown"' in ended.stdout
 
 
+def test_secrets_of_an_origin_are_not_shown(tmp_path: Path) -> None:
+    (tmp_path / "caching-proxy.toml").write_text(
+        'sticky_secret = "hidden-for-all"\n'
+        '[origins.default]\nurl = "http://a"\nsticky_secret = "hidden-for-one"\n'
+    )
+    ended = run("config", folder=tmp_path)
+    assert (ended.returncode, ended.stdout.count('sticky_secret = "***"')) == (0, 2)
+    assert "hidden" not in ended.stdout
+
+
 def test_every_problem_has_its_line(tmp_path: Path) -> None:
     text = 'prot = 8080\norigin = "http://a"\n[[routes]]\norigin = "apy"\ncache_ttl = "x"\n'
     (tmp_path / "f.toml").write_text(text)

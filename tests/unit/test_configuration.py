@@ -1026,6 +1026,8 @@ def test_a_route_may_be_right_where_what_is_for_all_is_wrong() -> None:
         'origin = "http://user:hidden@"',
         f'{ORIGIN}admin_token = "hidden word"',
         f'{ORIGIN}admin_token = ["hidden"]',
+        f'{ORIGIN}sticky_secret = "hidden word"',
+        f'{ORIGIN}sticky_secret = ["hidden-word"]',
         f'{ORIGIN}admin_token = {{ hidden = "hidden" }}',
         'origin = "http://user:12?hidden@one.example"',
         f'{ORIGIN}[[routes]]\nrequest_headers = "Bearer hidden"',

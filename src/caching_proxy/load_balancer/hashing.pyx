@@ -1,5 +1,7 @@
 """Hashes of 64 bits that are the same in all processes, on all machines and in all runs."""
 
+from hashlib import blake2b
+
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport uint64_t
 
@@ -19,3 +21,8 @@ cpdef uint64_t hash_key(bytes key) except? 0:
     for at in range(PyBytes_GET_SIZE(key)):
         digest = (digest ^ octets[at]) * <uint64_t>0x100000001B3
     return scramble(digest)
+
+
+cpdef uint64_t keyed_hash(bytes text, bytes key) except? 0:
+    """The hash by which nobody without the key (of any length) can check a guess at the text: BLAKE2b (RFC 7693)."""
+    return int.from_bytes(blake2b(text, digest_size=8, key=blake2b(key).digest()).digest(), "big")

@@ -59,6 +59,7 @@ cdef class LoadBalancer:
     cdef bint weighted                # weights count
     cdef KeyedBy keyed_by
     cdef bytes key_name               # of the header (in lower case) or cookie
+    cdef bytes session_key            # without which nobody can check a guess at a cookie's server; empty: anybody can
     cdef readonly list servers        # all that are there
     cdef list leaving                 # those that are gone and have requests under way
     cdef list chosen                  # from which the strategy chooses

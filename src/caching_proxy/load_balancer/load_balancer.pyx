@@ -165,12 +165,14 @@ cdef class LoadBalancer:
     cdef set_key(self, str strategy, settings):
         kind, _, name = settings.hash_by.partition(":")
         self.keyed_by = NOTHING
+        self.session_key = b""
         if strategy == "consistent-hash":
             self.keyed_by = KINDS[kind]
             self.key_name = name.lower().encode() if kind == "header" else name.encode()
         elif strategy == "sticky-cookie":
             self.keyed_by = SESSION
             self.key_name = settings.sticky_cookie.encode()
+            self.session_key = (settings.sticky_secret or "").encode()
 
     # -- requests
 
@@ -207,7 +209,7 @@ cdef class LoadBalancer:
         cdef Server each
         if self.keyed_by == SESSION and key:
             for each in self.servers:
-                if each.id == key and each.order != DISABLED and each.is_healthy():
+                if each.session_id == key and each.order != DISABLED and each.is_healthy():
                     return each
         return None
 
@@ -318,7 +320,7 @@ cdef class LoadBalancer:
 
     def server(self, str name not None, int weight=1, bint backup=False, limit=0):
         """A new server, not yet one of `servers`."""
-        return Server(name, weight, backup, limit, self.circuits)
+        return Server(name, weight, backup, limit, self.circuits, self.session_key)
 
     def set_servers(self, list servers not None, states=NO_STATES):
         """These are the servers from now on; requests under way at others end there.

@@ -108,7 +108,7 @@ cdef class RoundRobin(BalanceStrategy):
 
 
 cdef class StickyCookie(RoundRobin):
-    """The server whose id the cookie has (that is the key; 0 without), while it takes requests; else round robin."""
+    """The server whose session id is the key (0: none), while it takes requests; else round robin."""
 
     def __init__(self, random=None):
         super().__init__(random)
@@ -116,7 +116,7 @@ cdef class StickyCookie(RoundRobin):
 
     cdef enroll(self, list servers):
         cdef Server server
-        self.enrolled = {server.id: server for server in servers}
+        self.enrolled = {server.session_id: server for server in servers}
 
     cdef Server choose(self, uint64_t key):
         cdef Server server = self.enrolled.get(key) if key else None

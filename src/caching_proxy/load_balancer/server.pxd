@@ -16,6 +16,7 @@ cdef class Server:
     cdef readonly bint backup         # only while none of the others is healthy
     cdef readonly int64_t limit       # most requests at a time; 0: any
     cdef readonly uint64_t id         # of its name, the same in all processes
+    cdef readonly uint64_t session_id  # by which cookies name it: the id, or a keyed hash of the name
     cdef public object pool           # its connections: proxy_server.upstream.Pool
     cdef public bytes authority       # host:port, as Host has it
     # whether requests go to it

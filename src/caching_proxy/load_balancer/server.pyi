@@ -11,12 +11,14 @@ class Server:
         backup: bool = False,
         limit: int = 0,
         rules: CircuitRules | None = None,
+        session_key: bytes = b"",
     ) -> None: ...
     name: str
     weight: int
     backup: bool
     limit: int
     id: int
+    session_id: int
     pool: Any
     authority: bytes
     circuit: CircuitBreaker

@@ -1,7 +1,7 @@
 """One upstream server: what it may take, how it does, whether requests go to it."""
 
 from caching_proxy.load_balancer.circuit_breaker cimport CLOSED, HALF_OPEN, OPEN, CircuitBreaker, CircuitRules
-from caching_proxy.load_balancer.hashing cimport hash_key
+from caching_proxy.load_balancer.hashing cimport hash_key, keyed_hash
 from caching_proxy.load_balancer.measures cimport Latency, Window
 
 cdef tuple ORDERS = ("ready", "drain", "disabled")
@@ -10,16 +10,20 @@ cdef tuple ORDERS = ("ready", "drain", "disabled")
 cdef class Server:
     """One upstream server of one origin, as this process sees it."""
 
-    def __init__(self, str name not None, int weight=1, bint backup=False, limit=0, CircuitRules rules=None):
+    def __init__(
+        self, str name not None, int weight=1, bint backup=False, limit=0, CircuitRules rules=None,
+        bytes session_key not None=b"",
+    ):
         """`name` is host:port; `limit` is the most requests it gets at a time (0: any).
 
-        Without rules its circuit never opens.
+        Without rules its circuit never opens; without `session_key` the name can be guessed from the session id.
         """
         self.name = name
         self.weight = weight
         self.backup = backup
         self.limit = limit
         self.id = hash_key(name.encode())
+        self.session_id = keyed_hash(name.encode(), session_key) if session_key else self.id
         self.circuit = CircuitBreaker(CircuitRules.__new__(CircuitRules) if rules is None else rules)
         self.why = ""
         self.slot = -1

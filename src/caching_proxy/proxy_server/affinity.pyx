@@ -75,4 +75,4 @@ cdef bytes session_line(Exchange x):
         return b""
     secure = b"; Secure" if x.client.secure else b""
     return b"Set-Cookie: %b=%016x; Path=/; HttpOnly; SameSite=Lax%b\r\n" % (
-        x.route.balancer.key_name, x.fetch.served_by.id, secure)
+        x.route.balancer.key_name, x.fetch.served_by.session_id, secure)

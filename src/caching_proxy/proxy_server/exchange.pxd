@@ -47,7 +47,7 @@ cdef class Exchange(Reader):
     cdef object verdict               # rfc9111.Reuse
     cdef Lookup lookup                # where Redis was asked for it
     cdef bint varies                  # ... and other responses for its URL are stored
-    cdef uint64_t session             # id of the server that the client's cookie names; 0: none
+    cdef uint64_t session             # session id of the server that the client's cookie names; 0: none
     cdef list purges                  # that Redis is being told of (redis_tier.Errand), since this request; or None
     # a purge
     cdef bint answered                # it is done, or could not be

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from hashlib import blake2b
+
 import pytest
 
-from caching_proxy.load_balancer.hashing import hash_key
+from caching_proxy.load_balancer.hashing import hash_key, keyed_hash
 
 MASK = (1 << 64) - 1
 
@@ -40,3 +42,15 @@ def test_keys_that_differ_little_have_hashes_that_differ_much() -> None:
 def test_only_octets_have_a_hash() -> None:
     with pytest.raises(TypeError):
         hash_key("text")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("key", [b"", b"k", b"k" * 64, b"k" * 1000])
+def test_a_keyed_hash_is_as_published(key: bytes) -> None:
+    """BLAKE2b of 8 octets (RFC 7693), with what it makes of the key for the key."""
+    expected = blake2b(b"10.0.0.1:80", digest_size=8, key=blake2b(key).digest()).hexdigest()
+    assert f"{keyed_hash(b'10.0.0.1:80', key):016x}" == expected
+
+
+def test_a_keyed_hash_stays_as_it_is() -> None:
+    """Another one would end every session on the day of an upgrade."""
+    assert keyed_hash(b"10.0.0.1:80", b"secret") == 0x5C278F364AC9579A

@@ -136,7 +136,7 @@ def test_a_cookie_leads_to_its_server() -> None:
     servers = make_servers(5, 1, 1)
     trial = Trial(StickyCookie(), servers)
     for server in servers * 3:
-        assert trial.pick(server.id) is server
+        assert trial.pick(server.session_id) is server
 
 
 def test_without_a_cookie_or_with_an_unknown_one_servers_take_turns() -> None:
@@ -152,7 +152,7 @@ def test_a_drained_server_keeps_its_sessions() -> None:
     trial = Trial(StickyCookie(), servers)
     trial.mark(gone, drained=True)
     trial.build(servers[:2])
-    assert trial.pick(gone.id) is gone
+    assert trial.pick(gone.session_id) is gone
     assert picks(trial, servers, 4) == [0, 1, 0, 1]
     trial.release(gone)
     assert gone.in_flight == 0
@@ -173,7 +173,7 @@ def test_a_server_that_fails_keeps_no_sessions(troubles: dict[str, bool]) -> Non
     trial = Trial(StickyCookie(), servers)
     trial.mark(servers[2], **troubles)
     trial.build(servers[:2])
-    assert [servers.index(trial.pick(servers[2].id)) for _ in range(4)] == [0, 1, 0, 1]
+    assert [servers.index(trial.pick(servers[2].session_id)) for _ in range(4)] == [0, 1, 0, 1]
 
 
 def test_a_server_that_is_not_there_any_more_keeps_no_sessions() -> None:
@@ -181,4 +181,4 @@ def test_a_server_that_is_not_there_any_more_keeps_no_sessions() -> None:
     trial = Trial(StickyCookie(), servers)
     trial.mark(servers[2], drained=True)
     trial.enroll(servers[:2])
-    assert trial.pick(servers[2].id) is servers[0]
+    assert trial.pick(servers[2].session_id) is servers[0]
