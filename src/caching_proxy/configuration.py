@@ -26,6 +26,7 @@ from caching_proxy.declared import (
     from_command_line,
     from_environment,
 )
+from caching_proxy.inputs import one_line, shown
 from caching_proxy.origin_settings import OriginSettings
 from caching_proxy.references import looked_up_once, read_file
 from caching_proxy.settings import Listener, Origin, Route, RouteSettings, Settings
@@ -232,9 +233,13 @@ class _Reader:
             return f"{self._file.name}:1: its values are nested too deeply: flatten them"
         found = _SYNTAX.fullmatch(str(error))
         line = self._file.text.count("\n") + 1
+        if not isinstance(error, tomllib.TOMLDecodeError):  # Python reads no more digits
+            longest = max(re.finditer("[0-9_]+", self._file.text), key=lambda run: len(run[0]))
+            line = self._file.text.count("\n", 0, longest.start()) + 1
+            return f"{self._file.name}:{line}: a number has {len(longest[0])} digits: correct it"
         if found is not None and found["line"] is not None:
             line = int(found["line"])
-        cause = str(error) if found is None else found["cause"]
+        cause = one_line(str(error) if found is None else found["cause"])
         return f"{self._file.name}:{line}: it is not TOML ({cause}): correct it"
 
     def _plain(self, table: Mapping[str, Any], path: Place) -> dict[str, Any]:
@@ -262,7 +267,7 @@ class _Reader:
 
     def _label(self, path: Place) -> str:
         """File, line and path, as far as the path is in the file."""
-        return f"{self._source(path)}: {_dotted(path)}"
+        return f"{self._source(path)}: {one_line(_dotted(path))}"
 
     def _source(self, path: Place) -> str:
         assert self._file is not None
@@ -433,7 +438,8 @@ class _Reader:
             name = table["route"]
             if isinstance(name, str) and name in names:
                 self._say(
-                    f"{self._label((*path, 'route'))}: {name} is another route's name: choose one"
+                    f"{self._label((*path, 'route'))}: {one_line(name)} is another route's name:"
+                    " choose one"
                     " of its own"
                 )
             names.add(str(name))
@@ -451,7 +457,7 @@ class _Reader:
         elif isinstance(name, str) and name not in origins and kinds.is_label(name):
             near = difflib.get_close_matches(name, origins, n=1)
             cure = f"did you mean `{near[0]}`?" if near else f"use one of {', '.join(origins)}"
-            self._say(f"{self._label((*path, 'origin'))}: there is no origin {name!r}: {cure}")
+            self._say(f"{self._label((*path, 'origin'))}: there is no origin {shown(name)}: {cure}")
 
     def _say(self, *lines: str) -> None:
         self._problems.update(dict.fromkeys(lines))

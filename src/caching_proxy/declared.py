@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 from typing_extensions import Self
 
 from caching_proxy import setting_kinds as kinds
+from caching_proxy.inputs import shown
 
 Place = tuple[str | int, ...]
 """Where a value stands in a table: names, and positions in lists."""
@@ -229,7 +230,7 @@ def _lines(
     if "error" not in detail.get("ctx", {}):
         kind = "a list of tables" if detail["type"] == "list_type" else "a table"
         given = detail["input"]  # a text may be a secret at the wrong place
-        told = "a text" if isinstance(given, str) else kinds.shown(given)
+        told = "a text" if isinstance(given, str) else shown(given)
         return [f"{label(path)}: {told} is not {kind}: write one"]
     error = detail["ctx"]["error"]
     if isinstance(error, Disagreement):

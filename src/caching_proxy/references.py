@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 
+from caching_proxy.inputs import shown
+
 MAX_FILE = 1 << 20  # bytes
 
 _FOUND: ContextVar[dict[str, str] | None] = ContextVar("found", default=None)
@@ -54,10 +56,10 @@ def _of_file(path: str) -> str:
     try:
         return read_file(Path(path)).decode(errors="replace").strip()
     except FileNotFoundError:
-        raise ValueError(f"there is no file {path!r}: name one that can be read") from None
+        raise ValueError(f"there is no file {shown(path)}: name one that can be read") from None
     except (OSError, ValueError):
         raise ValueError(
-            f"the file {path!r} cannot be read: name one that can, of at most {MAX_FILE} bytes"
+            f"the file {shown(path)} cannot be read: name one that can, of at most {MAX_FILE} bytes"
         ) from None
 
 
@@ -65,7 +67,7 @@ def _of_environment(name: str) -> str:
     try:
         return os.environ[name].strip()
     except (KeyError, ValueError):
-        raise ValueError(f"the environment has no {name!r}: set it") from None
+        raise ValueError(f"the environment has no {shown(name)}: set it") from None
 
 
 def read_file(path: Path) -> bytes:

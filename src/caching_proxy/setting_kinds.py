@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from caching_proxy.cache_manager.redis_address import RedisAddress
 from caching_proxy.cache_manager.store_folder import SOCKET_PATH_MAX
+from caching_proxy.inputs import BEYOND, normal_host, one_line, shown, whole_number
 from caching_proxy.load_balancer.server_address import ServerAddress, parse_server, show_server
 from caching_proxy.references import Hidden, look_up
 
@@ -67,6 +68,8 @@ class Kind:
             told = "this" if self.secret and isinstance(given, str) else shown(given)
             raise ValueError(f"{told} is not {_WORDS[self.takes[0]]}: write one")
         try:
+            if isinstance(given, int) and abs(given) > BEYOND:
+                raise OverflowError
             return self.read(given)
         except (OverflowError, RecursionError):
             raise ValueError(f"{shown(given)} is too much: write less") from None
@@ -75,24 +78,15 @@ class Kind:
 _WORDS = {str: "a text", int: "a number", bool: "a switch", dict: "a table", object: "a table"}
 
 
-def shown(value: Any) -> str:
-    """A value in a message: never longer than a line has room for; nothing of what it holds."""
-    if isinstance(value, (dict, list)):
-        return "a table" if isinstance(value, dict) else "a list"
-    try:
-        text = repr(value)
-    except ValueError:  # an integer of too many digits
-        text = "the number"
-    return text if len(text) <= 80 else f"{text[:60]} ..."
-
-
 def parse_size(value: str | int) -> int:
     """Bytes from `4096`, `16KB`, `256MB` or `1.5GB` (powers of 1024)."""
     found = _NUMBER.fullmatch(str(value))
     factor = _SIZE_UNITS.get(found[2].upper()) if found else None
     if found is None or factor is None:
-        raise ValueError(f"{value!r} is not a size: write bytes, or a number with KB, MB, GB or TB")
-    return int(float(found[1]) * factor) if "." in found[1] else int(found[1]) * factor
+        raise ValueError(
+            f"{shown(value)} is not a size: write bytes, or a number with KB, MB, GB or TB"
+        )
+    return int(float(found[1]) * factor) if "." in found[1] else whole_number(found[1]) * factor
 
 
 def format_size(size: int) -> str:
@@ -109,7 +103,7 @@ def parse_seconds(value: str | float) -> float:
     factor = _SECOND_UNITS.get(found[2].lower()) if found else None
     if found is None or factor is None:
         raise ValueError(
-            f"{value!r} is not a duration: write seconds, or a number with ms, s, m, h or d"
+            f"{shown(value)} is not a duration: write seconds, or a number with ms, s, m, h or d"
         )
     return float(found[1]) * factor
 
@@ -120,9 +114,10 @@ def format_seconds(seconds: float) -> str:
 
 
 def _parse_whole(value: str | int) -> int:
-    if isinstance(value, bool) or re.fullmatch(r"\s*-?[0-9]+\s*", str(value), re.ASCII) is None:
-        raise ValueError(f"{value!r} is not a whole number")
-    return int(value)
+    found = re.fullmatch(r"\s*(-?[0-9]+)\s*", str(value), re.ASCII)
+    if found is None:
+        raise ValueError(f"{shown(value)} is not a whole number")
+    return whole_number(found[1])
 
 
 def _bounded(
@@ -134,10 +129,11 @@ def _bounded(
         try:
             number = parse(value)
         except ValueError as error:
-            cure = ", " if ":" in str(error) else ": use "
+            has_cure = ": " in str(error).removeprefix(shown(value))
+            cure = ", " if has_cure else ": use "
             raise ValueError(f"{error}{cure}{bounds}") from None
         if not low <= number <= high:
-            raise ValueError(f"{value!r} is out of range: use {bounds}")
+            raise ValueError(f"{shown(value)} is out of range: use {bounds}")
         return number
 
     return read, bounds
@@ -170,7 +166,7 @@ def choice(*words: str) -> Kind:
     def read(value: str) -> str:
         word = known.get(str(value).strip().lower())
         if word is None:
-            raise ValueError(f"{value!r} is none of the choices: use {bounds}")
+            raise ValueError(f"{shown(value)} is none of the choices: use {bounds}")
         return word
 
     return Kind(read, "WORD", bounds=bounds, schema={"enum": list(words)})
@@ -180,19 +176,31 @@ def _read_host(value: str) -> str:
     text = str(value).strip()
     if text.startswith("[") and text.endswith("]"):
         text = text[1:-1]
-    if not _is_host(text):
-        raise ValueError(
-            f"{_without_secrets(str(value))!r} is not an address: use an IP address or a host name"
-        )
+    _check_host(text)
     return text
 
 
-def _is_host(text: str) -> bool:
+def _check_host(text: str) -> None:
+    """That this is an IP address, or a name in any script; else ValueError("cause: cure")."""
+    told = shown(_without_secrets(text))
     try:
+        if not text or re.search(r"[\s/@\0-\x1f\x7f]", text):
+            raise UnicodeError
+        normal_host(f"[{text}]" if ":" in text else text)
         text.encode("idna")
-    except UnicodeError:  # an empty label, or one that is too long
-        return False
-    return re.search(r"[\s/@\0-\x1f\x7f]", text) is None and text != ""
+    except UnicodeError:
+        raise ValueError(f"{told} is not an address: use an IP address or a host name") from None
+    except ValueError as error:
+        raise ValueError(f"{told} {error}") from None
+
+
+def _check_authority(authority: str) -> None:
+    """The same of the host in HOST or HOST:PORT, in ASCII."""
+    host = re.sub(r":[0-9]+$", "", authority)
+    try:
+        normal_host(host)
+    except ValueError as error:
+        raise ValueError(f"{shown(host)} {error}") from None
 
 
 def _without_secrets(text: str) -> str:
@@ -204,10 +212,10 @@ def _read_origin(value: str) -> str:
     text = str(value).strip()
     if text.startswith("unix:"):
         if not text[5:].startswith("/"):
-            raise ValueError(f"{value!r} has no absolute path: write unix:/path/to.sock")
+            raise ValueError(f"{shown(value)} has no absolute path: write unix:/path/to.sock")
         return text
     example = "write http:// or https://, a host, and perhaps a port and a path"
-    told = repr(_without_secrets(text))
+    told = shown(_without_secrets(text))
     try:
         url = urlsplit(text)
         port, host = url.port, url.hostname
@@ -216,11 +224,12 @@ def _read_origin(value: str) -> str:
     if url.scheme.lower() not in ("http", "https") or not host or port == 0:
         raise ValueError(f"{told} is not an origin: {example}")
     if url.username is not None:
-        raise ValueError(f"{host!r} has a user name before it: {example}")
+        raise ValueError(f"{shown(host)} has a user name before it: {example}")
     if url.query or url.fragment or text.endswith(("?", "#")):
         raise ValueError(f"{told} has a query or fragment: end it with the path")
     if not _AUTHORITY.fullmatch(url.netloc) or not re.fullmatch(r"[!-~]*", url.path):
         raise ValueError(f"{told} has characters no URL has: percent-encode them (xn-- in a host)")
+    _check_authority(url.netloc)
     return text
 
 
@@ -235,17 +244,18 @@ def _read_network(value: Any) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
         network = ipaddress.ip_network(value, strict=False)
     except ValueError:
         raise ValueError(
-            f"{str(value)!r} is not a network: write an IP address or one like 10.0.0.0/8"
+            f"{shown(str(value))} is not a network: write an IP address or one like 10.0.0.0/8"
         ) from None
     if str(value) not in (str(network), str(network.network_address), network.with_netmask):
-        raise ValueError(f"{str(value)!r} is not the start of a network: write {network}")
+        raise ValueError(f"{shown(str(value))} is not the start of a network: write {network}")
     return network
 
 
 def _read_authority(value: str) -> str:
     text = str(value).strip()
     if not _AUTHORITY.fullmatch(text):
-        raise ValueError(f"{value!r} is not a server name: write HOST or HOST:PORT")
+        raise ValueError(f"{shown(value)} is not a server name: write HOST or HOST:PORT")
+    _check_authority(text)
     return text.lower()
 
 
@@ -254,14 +264,14 @@ def _read_token(value: str) -> str:
         told = re.sub(
             ":.*", ":***", str(value), flags=re.DOTALL
         )  # a field's value, at the wrong place
-        raise ValueError(f"{told!r} is not a token: use letters, digits, - . and _ alone")
+        raise ValueError(f"{shown(told)} is not a token: use letters, digits, - . and _ alone")
     return str(value)
 
 
 def _read_parameter(value: str) -> str:
     name = str(value).removesuffix("*")
     if not name or re.search(r"[\s&=#*]", name):
-        raise ValueError(f"{value!r} is no parameter: write its name, or its beginning and *")
+        raise ValueError(f"{shown(value)} is no parameter: write its name, or its beginning and *")
     return str(value)
 
 
@@ -284,7 +294,9 @@ def _read_authorities(value: str | Path | Authorities) -> Authorities:
             raise ValueError
         ssl.create_default_context(cadata=pem)
     except (ValueError, ssl.SSLError):
-        raise ValueError(f"{str(path)!r} has no certificates in PEM form: name another") from None
+        raise ValueError(
+            f"{shown(str(path))} has no certificates in PEM form: name another"
+        ) from None
     return Authorities(path, pem)
 
 
@@ -292,22 +304,24 @@ def _read_log_file(value: str) -> str:
     path = Path(value)
     fits = str(value) == "-" or (_holds(path.parent.is_dir) and not _holds(path.is_dir))
     if "\0" in str(value) or not fits:
-        raise ValueError(f"{str(path)!r} cannot be a file: name one in a folder that exists, or -")
+        raise ValueError(
+            f"{shown(str(path))} cannot be a file: name one in a folder that exists, or -"
+        )
     return str(value)
 
 
 def _read_folder(value: str) -> str:
     if not value or "\0" in value:
-        raise ValueError(f"{value!r} cannot be a folder: name one")
+        raise ValueError(f"{shown(value)} cannot be a folder: name one")
     return str(Path(value).absolute())
 
 
 def _read_socket_path(value: str) -> str:
     text = str(value).removeprefix("unix:")
     if not text or len(text.encode()) > SOCKET_PATH_MAX:
-        raise ValueError(f"{value!r} cannot be a socket: use 1 to {SOCKET_PATH_MAX} bytes")
+        raise ValueError(f"{shown(value)} cannot be a socket: use 1 to {SOCKET_PATH_MAX} bytes")
     if not _holds(Path(text).parent.is_dir):
-        raise ValueError(f"{str(Path(text).parent)!r} is no folder: create it first")
+        raise ValueError(f"{shown(str(Path(text).parent))} is no folder: create it first")
     return text
 
 
@@ -316,7 +330,7 @@ def _read_server(value: str | ServerAddress) -> ServerAddress:
         return value
     if "@" in value:
         told = _without_secrets(value)
-        raise ValueError(f"{told!r} is not a server: it has a user name: leave that out")
+        raise ValueError(f"{shown(told)} is not a server: it has a user name: leave that out")
     return parse_server(value)
 
 
@@ -326,26 +340,26 @@ def _read_hashed(value: str) -> str:
         return f"{kind.lower()}:{_read_token(name)}"
     if str(value).strip().lower() not in ("url", "address"):
         raise ValueError(
-            f"{value!r} is no part of a request: use url, address, header:NAME or cookie:NAME"
+            f"{shown(value)} is no part of a request: use url, address, header:NAME or cookie:NAME"
         )
     return str(value).strip().lower()
 
 
 def _read_target(value: str) -> str:
     if not re.fullmatch(r"/[!-\"$-~]*", str(value)):
-        raise ValueError(f"{value!r} is not a path: begin with / and leave out spaces and #")
+        raise ValueError(f"{shown(value)} is not a path: begin with / and leave out spaces and #")
     return str(value)
 
 
 def _read_phrase(value: str) -> str:
     if not re.fullmatch("[ -~]*", str(value)):
-        raise ValueError(f"{value!r} is not ASCII in one line: choose such a part")
+        raise ValueError(f"{shown(value)} is not ASCII in one line: choose such a part")
     return str(value)
 
 
 def _read_switch(value: bool) -> bool:
     if not isinstance(value, bool):
-        raise ValueError(f"{value!r} is not a switch: use true or false")
+        raise ValueError(f"{shown(value)} is not a switch: use true or false")
     return value
 
 
@@ -355,10 +369,11 @@ def _read_listen_address(value: str) -> str:
     if text.startswith("unix:"):
         return f"unix:{_read_socket_path(text)}"
     found = _LISTEN.fullmatch(text)
-    if found is None or int(found["port"]) > 65535 or not _is_host(found["host"] or "*"):
+    if found is None or int(found["port"]) > 65535:
         raise ValueError(
-            f"{value!r} is not an address: write :PORT, HOST:PORT, [IPV6]:PORT or unix:/path"
+            f"{shown(value)} is not an address: write :PORT, HOST:PORT, [IPV6]:PORT or unix:/path"
         )
+    _check_host(found["host"].strip("[]") or "*")
     return text
 
 
@@ -373,7 +388,10 @@ def listen_place(address: str) -> tuple[str, int | None]:
 def _read_host_pattern(value: str) -> str:
     text = str(value).strip().lower()
     if not _HOST_PATTERN.fullmatch(text):
-        raise ValueError(f"{value!r} is not a host: write a name without a port, or *. and its end")
+        raise ValueError(
+            f"{shown(value)} is not a host: write a name without a port, or *. and its end"
+        )
+    _check_authority(text.removeprefix("*."))
     return text
 
 
@@ -383,7 +401,9 @@ def _read_path_prefix(value: str) -> str:
         or not re.fullmatch(r"/[!-~]*", value)
         or re.search("[?#]", value)
     ):
-        raise ValueError(f"{value!r} is not a path: begin with / and leave out query and fragment")
+        raise ValueError(
+            f"{shown(value)} is not a path: begin with / and leave out query and fragment"
+        )
     return value
 
 
@@ -391,35 +411,39 @@ def _read_pattern(value: str) -> str:
     try:
         re.compile(str(value).encode("ascii"))
     except (re.error, UnicodeEncodeError) as error:
-        raise ValueError(f"{value!r} is not a regular expression ({error}): correct it") from None
+        raise ValueError(
+            f"{shown(value)} is not a regular expression ({one_line(str(error))}): correct it"
+        ) from None
     return str(value)
 
 
 def _read_method(value: str) -> str:
     text = _read_token(value)
     if text != text.upper():
-        raise ValueError(f"{value!r} is not a method: write it in capital letters")
+        raise ValueError(f"{shown(value)} is not a method: write it in capital letters")
     return text
 
 
 def _read_status(value: Any) -> str:
     text = str(value).lower()
     if isinstance(value, bool) or not re.fullmatch(r"[2-5](?:[0-9][0-9]|xx)|[6-9][0-9][0-9]", text):
-        raise ValueError(f"{value!r} is not a final status: write one such as 404, or 5xx")
+        raise ValueError(f"{shown(value)} is not a final status: write one such as 404, or 5xx")
     return text
 
 
 def _read_media_type(value: str) -> str:
     text = str(value).strip().lower()
     if not re.fullmatch(r"[!#$%&'+.^_`|~0-9a-z-]+/(\*|[!#$%&'+.^_`|~0-9a-z-]+)", text):
-        raise ValueError(f"{value!r} is not a media type: write one such as image/png or image/*")
+        raise ValueError(
+            f"{shown(value)} is not a media type: write one such as image/png or image/*"
+        )
     return text
 
 
 def _read_name_pattern(value: str) -> str:
     name = str(value).removesuffix("*")
     if not _TOKEN.fullmatch(name) or "*" in name:
-        raise ValueError(f"{value!r} is not a name: write it, or its beginning and *")
+        raise ValueError(f"{shown(value)} is not a name: write it, or its beginning and *")
     return str(value)
 
 
@@ -429,8 +453,10 @@ def _read_field_values(value: Any) -> dict[str, str]:
         _read_token(name)
         found = look_up(text) if isinstance(text, str) else ""
         if not isinstance(text, str) or not re.fullmatch(r"[\t -~\x80-\xff]*", found):
-            told = "what is given" if tells_secret(name) else repr(text)
-            raise ValueError(f"{name}: {told} is not a field value: write a text of one line")
+            told = "what is given" if tells_secret(name) else shown(text)
+            raise ValueError(
+                f"{one_line(name)}: {told} is not a field value: write a text of one line"
+            )
         values[name] = found
     return values
 
@@ -447,11 +473,15 @@ def _read_field_patterns(value: Any) -> dict[str, Any]:
             try:
                 _read_pattern(pattern)
             except ValueError:
-                raise ValueError(f"{name}: its pattern is no regular expression") from None
+                raise ValueError(
+                    f"{one_line(name)}: its pattern is no regular expression"
+                ) from None
         elif isinstance(pattern, str):
             _read_pattern(pattern)
         elif not isinstance(pattern, bool):
-            raise ValueError(f"{name}: {shown(pattern)} is no pattern: write a text or a switch")
+            raise ValueError(
+                f"{one_line(name)}: {shown(pattern)} is no pattern: write a text or a switch"
+            )
     return dict(value)
 
 
@@ -462,19 +492,19 @@ def is_label(text: str) -> bool:
 
 def _read_label(value: str) -> str:
     if not is_label(value):
-        raise ValueError(f"{value!r} is not a name: use up to 64 letters, digits, - . and _")
+        raise ValueError(f"{shown(value)} is not a name: use up to 64 letters, digits, - . and _")
     return value
 
 
 def _read_text(value: str) -> str:
     if not isinstance(value, str) or not re.fullmatch("[!-~]*", value):
-        raise ValueError(f"{value!r} is not visible ASCII: percent-encode the rest")
+        raise ValueError(f"{shown(value)} is not visible ASCII: percent-encode the rest")
     return value
 
 
 def _read_user(value: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?", str(value)):
-        raise ValueError(f"{value!r} is not a user: write USER or USER:GROUP")
+        raise ValueError(f"{shown(value)} is not a user: write USER or USER:GROUP")
     return str(value)
 
 
@@ -485,9 +515,9 @@ def _read_workers(value: Any) -> int:
     if (
         isinstance(value, bool)
         or not re.fullmatch("[0-9]+", str(value))
-        or not 1 <= int(value) <= 1024
+        or not 1 <= whole_number(str(value)) <= 1024
     ):
-        raise ValueError(f"{value!r} is no number of workers: use 1 to 1024, or auto")
+        raise ValueError(f"{shown(value)} is no number of workers: use 1 to 1024, or auto")
     return int(value)
 
 
@@ -516,7 +546,8 @@ def _show_redis_url(value: str) -> str:
 def _read_redis_prefix(value: str) -> str:
     if not re.fullmatch(r"[!-~]{1,64}", value) or set(value) & set("*?[]^\\{}"):
         raise ValueError(
-            f"{value!r} is no prefix: use up to 64 visible characters, none of *?[]^{{}} and \\"
+            f"{shown(value)} is no prefix:"
+            f" use up to 64 visible characters, none of *?[]^{{}} and \\"
         )
     return value
 

@@ -28,6 +28,7 @@ from caching_proxy.declared import (
     from_environment,
     setting,
 )
+from caching_proxy.inputs import one_line, shown
 from caching_proxy.origin_settings import OriginSettings
 from caching_proxy.setting_groups import (
     ACTION,
@@ -422,7 +423,7 @@ class Origin(OriginSettings):
         if self.load_balance and not self.servers:
             disagree("load_balance", "there are no servers: name some with --servers")
         lent = None if self.url.startswith("unix:") else kinds.origin_port(self.url)
-        places = [(server.host, server.port or lent) for server in self.servers]
+        places = [(server.name, server.port or lent) for server in self.servers]
         for number, place in enumerate(places):
             if place in places[:number]:
                 disagree("servers", f"{place[0]} is there twice: give it once, with its weight")
@@ -495,7 +496,10 @@ class Route(RouteSettings):
             try:
                 re.compile(self.rewrite).sub(self.rewrite_to, "")
             except (re.error, IndexError) as error:
-                told = f"{self.rewrite_to!r} does not fit rewrite ({error}): correct one of them"
+                told = (
+                    f"{shown(self.rewrite_to)} does not fit rewrite ({one_line(str(error))}):"
+                    " correct one of them"
+                )
                 disagree("rewrite_to", told)
         return self
 

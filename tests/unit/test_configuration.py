@@ -1085,7 +1085,7 @@ ODD = {
     "a server that is a list": ("servers = [[1]]", 2, "a list is not a text"),
     "changes that are a number": ("[[routes]]\nrequest_headers = 5", 3, "5 is not a table"),
     "a rule that is a text": ("[[routes]]\nttl = ['x']", 3, "a text is not a table"),
-    "a number without end": ("max_fields = " + "1" * 5000, 2, "correct it"),
+    "a number without end": ("max_fields = " + "1" * 5000 + "\n", 2, "has 5000 digits: correct it"),
     "hexadecimal without end": ("[[routes]]\nttl = 0x" + "f" * 8000, 3, "the number is not a"),
     "a size without end": ("memory = '" + "9" * 400 + ".5'", 2, "is too much"),
     "a pattern too deep": ("[[routes]]\npattern = '" + "(" * 3000 + ")" * 3000 + "'", 3, "'(((("),
@@ -1096,6 +1096,9 @@ ODD = {
     "a rule without a route": ("[[routes.ttl]]\nttl = 1", 2, "routes: it is no list of tables"),
     "a table in an origin": ("[origins.x.y]\na = 1", 2, "origins.x.y: there is no such setting"),
     "a name with a line break": ('"a\\nb" = 1', 2, '"a\\nb": there is no such setting'),
+    "a name of 5000 characters": (f"{'a' * 5000} = 1", 2, f"{'a' * 77}...: there is no such"),
+    "a pattern with a NUL": ("[[routes]]\npattern = '(?\\u0000'".replace("'", '"'), 3, "?\\x00"),
+    "a table twice, by a long name": (f"[{'a' * 5000}]\n" * 2, 3, "it is not TOML"),
     "an origin with a blank": ('[origins."a b"]\nurl = "http://a"', 2, "'a b' is not a name"),
     "both spellings": ("cache-ttl = 1\ncache_ttl = 2", 3, "cache_ttl: it is given twice"),
     "a cookie that is a switch": ("[[routes]]\nbypass = [{cookie = true}]", 3, "not a text"),
@@ -1166,19 +1169,40 @@ def test_the_port_that_listeners_replace_may_be_the_admin_port() -> None:
     assert [listener.place for listener in configuration.listeners] == [("", 8080)]
 
 
-@pytest.mark.parametrize("host", ["a..b", "a" * 64, "a b", "a@b", "a/b", "a\x01b"])
+NO_NAMES = {
+    "a..b": "has an empty label",
+    "a" * 64: "has a label of more than 63 octets",
+    ".".join(["a" * 63] * 4): "is longer than 253 octets",
+    "a.-b": "has a label that begins or ends with a hyphen",
+    "1.2.3": "is not an IPv4 address",
+}
+NO_HOSTS = dict.fromkeys(
+    ["a b", "a@b", "a/b", "a\x01b", "\ue000"],
+    "is not an address: use an IP address or a host name",
+)
+
+
+@pytest.mark.parametrize("host", [*NO_NAMES, *NO_HOSTS, "1:2:3"])
 @pytest.mark.parametrize("setting", ["host", "admin_host", "redis_host"])
 def test_a_host_is_one_that_can_be_looked_up(setting: str, host: str) -> None:
     with pytest.raises(SettingsError) as error:
         configure({"origin": "http://a", setting: host}, {})
     (line,) = error.value.lines
-    assert "is not an address: use an IP address or a host name" in line
+    assert {**NO_NAMES, **NO_HOSTS, "1:2:3": "is not an IPv6 address"}[host] in line
 
 
-@pytest.mark.parametrize("host", ["a..b", "a" * 64])
-def test_a_listener_is_at_a_host_that_can_be_looked_up(host: str) -> None:
-    (line,) = problems(f"{ORIGIN}[[listeners]]\naddress = '{host}:80'\n")
-    assert "is not an address" in line
+@pytest.mark.parametrize("host", NO_NAMES)
+def test_every_host_is_one_that_can_be_looked_up(host: str) -> None:
+    for text in (
+        f'origin = "http://{host}:81/x"',
+        f'{ORIGIN}servers = ["{host}:81:5"]',
+        f'{ORIGIN}server_name = ["{host}:81"]',
+        f'{ORIGIN}health_host = "{host}"',
+        f'{ORIGIN}[[listeners]]\naddress = "{host}:80"',
+        f'{ORIGIN}[[routes]]\nhost = "*.{host}"',
+    ):
+        (line,) = problems(text)
+        assert NO_NAMES[host] in line
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,10 @@ IMPORT = re.compile(r"^\s*(?:from|import)\s+(caching_proxy(?:\.\w+)*)", re.MULTI
 ALLOWED = {
     "http": set(),
     "fiber": set(),
-    "cache_manager": {"http", "fiber"},
-    "load_balancer": {"http", "fiber"},
-    "proxy_server": {"cache_manager", "load_balancer", "http", "fiber"},
+    "inputs": set(),
+    "cache_manager": {"http", "fiber", "inputs"},
+    "load_balancer": {"http", "fiber", "inputs"},
+    "proxy_server": {"cache_manager", "load_balancer", "http", "fiber", "inputs"},
 }
 # What makes a proxy of its parts may read the configuration.
 WIRING = {

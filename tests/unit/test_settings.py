@@ -280,3 +280,42 @@ def test_a_switch_that_is_on_has_the_flag_that_turns_it_off() -> None:
 def test_the_settings_of_the_store_are_settings_of_the_proxy() -> None:
     names = {declared.name for declared in Settings.declarations()}
     assert {declared.name for declared in StoreSettings.declarations()} < names
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "name"),
+    [
+        ("[::1]:80:1", "[0:0::1]:80:2", "::1"),
+        ("[::ffff:1.2.3.4]", "[::FFFF:102:304]:443:5", "::ffff:1.2.3.4"),
+        ("one.example", "One.Example.:443:2", "one.example"),
+        ("https://one.example", "one.example:7", "one.example"),
+    ],
+)
+def test_a_server_is_there_once_however_it_is_spelled(first: str, second: str, name: str) -> None:
+    with pytest.raises(SettingsError) as error:
+        configure({"origin": ORIGIN, "servers": [first, second]}, {})
+    (line,) = error.value.lines
+    assert line == f"--servers: {name} is there twice: give it once, with its weight"
+
+
+@pytest.mark.parametrize("value", ["x" * 5000, "9" * 5000, "a." * 2500, ":" * 5000, "\0" * 5000])
+def test_long_values_are_not_repeated_whole(value: str) -> None:
+    names = [declared.name for declared in Settings.declarations() if declared.table is None]
+    for name in names:
+        try:
+            configure({"origin": ORIGIN, name: value}, {})
+        except SettingsError as error:
+            assert all(len(line) < 400 and line.isprintable() for line in error.lines), name
+
+
+@pytest.mark.parametrize("digits", ["9" * 5000, "-" + "9" * 5000])
+def test_a_number_of_too_many_digits_is_out_of_range(digits: str) -> None:
+    lines = problems(port=digits, memory=digits, head_timeout=digits)
+    assert [line.partition(": use")[0][-20:] for line in lines] == ["...' is out of range"] * 3
+    (line,) = problems(workers=digits)
+    assert line.endswith("is no number of workers: use 1 to 1024, or auto")
+
+
+def test_a_value_that_has_a_colon_gets_its_cure() -> None:
+    (line,) = problems(port="a: b")
+    assert line == "--port: 'a: b' is not a whole number: use 0 to 65535"

@@ -7,6 +7,8 @@ import importlib.util
 import os
 from pathlib import Path
 
+from caching_proxy.inputs import shown
+
 SOCKET_PATH_MAX = 103  # bytes: the shorter of the limits of Linux (107) and macOS (103)
 _SOCKET = "store.sock"
 _NAME = "caching-proxy"
@@ -31,7 +33,8 @@ def store_folder(named: str | None, user: str | None) -> Path:
     room = SOCKET_PATH_MAX - len(_SOCKET) - 1
     if len(os.fsencode(folder)) > room:
         raise ValueError(
-            f"{str(folder)!r} is too long for the path of a unix socket: name a folder of at most"
+            f"{shown(str(folder))} is too long for the path of a unix socket:"
+            " name a folder of at most"
             f" {room} bytes with --data-dir"
         )
     return folder

@@ -10,6 +10,7 @@ import click
 
 from caching_proxy.cli.control_client import ask
 from caching_proxy.cli.options import SettingsCommand, load_settings, setting_options
+from caching_proxy.inputs import shown
 from caching_proxy.settings import StoreSettings
 
 # What browsers, programs and proxies commonly send, framing aside.
@@ -67,7 +68,7 @@ def _explain(url: str, unkeyed: bool, as_json: bool, **options: Any) -> None:
 def _field(line: str) -> tuple[str, str]:
     name, colon, value = line.partition(":")
     if not colon or not name.strip():
-        raise click.UsageError(f"-H {line!r} is no field: write 'Name: value'")
+        raise click.UsageError(f"-H {shown(line)} is no field: write 'Name: value'")
     return name.strip(), value.strip()
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import click
 
 from caching_proxy import __version__
+from caching_proxy.inputs import shown
 
 _VERBS = (
     *("start", "stats", "explain", "purge", "clear-cache"),
@@ -36,7 +37,7 @@ class _Commands(click.Group):
         if args[0] not in _VERBS:
             near = difflib.get_close_matches(args[0], _VERBS)
             cure = f"did you mean {' or '.join(near)}?" if near else f"use {', '.join(_VERBS)}"
-            ctx.fail(f"there is no command {args[0]!r}: {cure}")
+            ctx.fail(f"there is no command {shown(args[0])}: {cure}")
         return super().resolve_command(ctx, args)
 
 

@@ -18,6 +18,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from caching_proxy.http.target import DEFAULT_PORTS, split_absolute, valid_authority
+from caching_proxy.inputs import shown
 from caching_proxy.proxy_server.errors import ListenError
 from caching_proxy.proxy_server.receipt import Receipt
 
@@ -283,7 +284,7 @@ def _read_purge(body: bytes) -> tuple[str, Any, bool]:
     soft = asked.pop("soft", False)
     for key in asked:
         if key not in _SELECTORS:
-            raise ValueError(f"there is no key {key!r}: use {', '.join(_SELECTORS)} or soft")
+            raise ValueError(f"there is no key {shown(key)}: use {', '.join(_SELECTORS)} or soft")
     if not isinstance(soft, bool):
         raise ValueError("soft is neither true nor false: leave it out or give one of them")
     if len(asked) != 1:
@@ -299,7 +300,9 @@ def _read_explain(body: bytes) -> tuple[str, str, list[tuple[str, str]], bytes]:
     url, method = asked.pop("url", None), asked.pop("method", "GET")
     fields, content = asked.pop("fields", []), asked.pop("content", "")
     if asked:
-        raise ValueError(f"there is no key {next(iter(asked))!r}: use url, method, fields, content")
+        raise ValueError(
+            f"there is no key {shown(next(iter(asked)))}: use url, method, fields, content"
+        )
     if not isinstance(url, str) or not _is_target(url):
         raise ValueError("url is neither a path with its query nor an absolute URL: give one")
     if not isinstance(method, str) or not isinstance(content, str):
@@ -315,7 +318,7 @@ def _read_order(body: bytes) -> tuple[str, str, str | None]:
     asked = _read_object(body)
     server, state, origin = (asked.pop(name, None) for name in ("server", "state", "origin"))
     if asked:
-        raise ValueError(f"there is no key {next(iter(asked))!r}: use server, state, origin")
+        raise ValueError(f"there is no key {shown(next(iter(asked)))}: use server, state, origin")
     if not isinstance(server, str) or not isinstance(state, str):
         raise ValueError(
             'server or state is no text: send {"server": "HOST:PORT", "state": "drain"}'

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from caching_proxy.inputs import normal_host, one_line, shown, whole_number
+
 DEFAULT_WEIGHT = 1
 MAX_WEIGHT = 1000
 MAX_CONNECTIONS = 1_000_000
 
-_HOST = r"\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?"
+_HOST = r"\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+"
 _COMPACT = re.compile(
     rf"(?P<host>{_HOST})(?::(?P<first>[+-]?[0-9]+))?(?::(?P<second>[+-]?[0-9]+))?", re.ASCII
 )
@@ -23,8 +25,7 @@ _OPTIONS = "max_connections=N or backup"
 class ServerAddress(NamedTuple):
     """An upstream server; a scheme or port of None is the origin's.
 
-    `host` is in lower case and without the brackets of an IPv6 address. `max_connections` of None
-    is what is set for all.
+    `host` is in normal form (inputs.normal_host). `max_connections` of None is what is set for all.
     """
 
     host: str
@@ -33,6 +34,11 @@ class ServerAddress(NamedTuple):
     weight: int = DEFAULT_WEIGHT
     max_connections: int | None = None
     backup: bool = False
+
+    @property
+    def name(self) -> str:
+        """The host as it is called: without the dot that keeps resolvers from adding domains."""
+        return self.host.removesuffix(".")
 
 
 def parse_server(text: str) -> ServerAddress:
@@ -48,7 +54,7 @@ def parse_server(text: str) -> ServerAddress:
     for option in options:
         name, equals, value = option.partition("=")
         if name in named:
-            raise ValueError(f"{name} is twice in {text!r}: give it once")
+            raise ValueError(f"{one_line(name)} is twice in {shown(text)}: give it once")
         named.add(name)
         server = _with(server, name, value if equals else None, text)
     return server
@@ -69,21 +75,21 @@ def show_server(server: ServerAddress) -> str:
 def _parse_compact(address: str, text: str) -> ServerAddress:
     found = _COMPACT.fullmatch(address)
     if found is None:
-        raise ValueError(f"{text!r} is not a server: {_FORMS}")
+        raise ValueError(f"{shown(text)} is not a server: {_FORMS}")
     host, first, second = found["host"], found["first"], found["second"]
     if second is not None:
-        return ServerAddress(_host(host), _port(first, text), None, _weight(second, text))
+        return ServerAddress(_host(host, text), _port(first, text), None, _weight(second, text))
     if first is None:
-        return ServerAddress(_host(host))
-    return ServerAddress(_host(host), weight=_weight(first, text, hint=f"{host}:{first}:1"))
+        return ServerAddress(_host(host, text))
+    return ServerAddress(_host(host, text), weight=_weight(first, text, f"{host}:{first}:1"))
 
 
 def _parse_url(address: str, text: str) -> ServerAddress:
     found = _URL.fullmatch(address)
     if found is None:
-        raise ValueError(f"{text!r} is not a server: {_FORMS}")
+        raise ValueError(f"{shown(text)} is not a server: {_FORMS}")
     port = None if found["port"] is None else _port(found["port"], text)
-    return ServerAddress(_host(found["host"]), port, found["scheme"].lower())
+    return ServerAddress(_host(found["host"], text), port, found["scheme"].lower())
 
 
 def _with(server: ServerAddress, name: str, value: str | None, text: str) -> ServerAddress:
@@ -95,25 +101,32 @@ def _with(server: ServerAddress, name: str, value: str | None, text: str) -> Ser
     if name == "max_connections" and value is not None:
         return server._replace(max_connections=_limit(value, text))
     if name == "weight":
-        raise ValueError(f"a weight at the wrong place in {text!r}: {_FORMS}")
-    raise ValueError(f"{name!r} in {text!r} is not known: {_FORMS}, with {_OPTIONS} behind it")
+        raise ValueError(f"a weight at the wrong place in {shown(text)}: {_FORMS}")
+    raise ValueError(
+        f"{shown(name)} in {shown(text)} is not known: {_FORMS}, with {_OPTIONS} behind it"
+    )
 
 
-def _host(host: str) -> str:
-    return host.strip("[]").lower()
+def _host(host: str, text: str) -> str:
+    try:
+        return normal_host(host)
+    except ValueError as error:
+        raise ValueError(f"the host in {shown(text)} {error}") from None
 
 
 def _port(digits: str, text: str) -> int:
-    port = int(digits)
+    port = whole_number(digits)
     if not 1 <= port <= 65535:
-        raise ValueError(f"port {digits} in {text!r} is out of range: use one from 1 to 65535")
+        raise ValueError(
+            f"port {one_line(digits)} in {shown(text)} is out of range: use one from 1 to 65535"
+        )
     return port
 
 
 def _limit(digits: str, text: str) -> int:
     if re.fullmatch(r"[0-9]{1,7}", digits) is None or int(digits) > MAX_CONNECTIONS:
         raise ValueError(
-            f"max_connections in {text!r} is not right: use 0 (any) to {MAX_CONNECTIONS}"
+            f"max_connections in {shown(text)} is not right: use 0 (any) to {MAX_CONNECTIONS}"
         )
     return int(digits)
 
@@ -121,11 +134,13 @@ def _limit(digits: str, text: str) -> int:
 def _weight(digits: str, text: str, hint: str = "") -> int:
     """The weight; a number that looks like a port gets the form with a port as its hint."""
     if re.fullmatch(r"[+-]?[0-9]+", digits) is None:
-        raise ValueError(f"weight {digits!r} in {text!r} is not a whole number: use 1 to 1000")
-    weight = int(digits)
+        raise ValueError(
+            f"weight {shown(digits)} in {shown(text)} is not a whole number: use 1 to 1000"
+        )
+    weight = whole_number(digits)
     if 1 <= weight <= MAX_WEIGHT:
         return weight
     cure = f"use one from 1 to {MAX_WEIGHT}"
     if hint and MAX_WEIGHT < weight <= 65535:
         cure += f"; if {digits} is a port, write {hint}"
-    raise ValueError(f"weight {digits} in {text!r} is out of range: {cure}")
+    raise ValueError(f"weight {one_line(digits)} in {shown(text)} is out of range: {cure}")

@@ -170,7 +170,7 @@ def named(
 ) -> list[tuple[str, tuple[Address, ...]]]:
     """What each of a name's servers is called."""
     if len(groups) == 1:
-        return [(host_port(server.host, place.port), groups[0])]
+        return [(host_port(server.name, place.port), groups[0])]
     return [(host_port(*addresses[0]), addresses) for addresses in groups]
 
 
@@ -187,7 +187,7 @@ def server_origin(server: ServerAddress, origin: Origin) -> Origin:
         port = origin.port if secure == origin.secure else HTTPS_PORT if secure else HTTP_PORT
     scheme = "https" if secure else "http"
     default = HTTPS_PORT if secure else HTTP_PORT
-    name = f"[{server.host}]" if ":" in server.host else server.host
+    name = f"[{server.name}]" if ":" in server.name else server.name
     authority = name if port == default else f"{name}:{port}"
     return Origin(
         url=f"{scheme}://{authority}".encode(),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
+from caching_proxy.inputs import shown
+
 
 class PrivilegesError(Exception):
     """Why the process cannot become that user, with its cure, in one line."""
@@ -56,11 +58,11 @@ def _find(user: str) -> tuple[int, int, str]:
     try:
         found = pwd.getpwuid(int(name)) if name.isdigit() else pwd.getpwnam(name)
     except KeyError:
-        raise PrivilegesError(f"--user: there is no user {name!r}: name another") from None
+        raise PrivilegesError(f"--user: there is no user {shown(name)}: name another") from None
     if not group:
         return found.pw_uid, found.pw_gid, found.pw_name
     try:
         entry = grp.getgrgid(int(group)) if group.isdigit() else grp.getgrnam(group)
     except KeyError:
-        raise PrivilegesError(f"--user: there is no group {group!r}: name another") from None
+        raise PrivilegesError(f"--user: there is no group {shown(group)}: name another") from None
     return found.pw_uid, entry.gr_gid, found.pw_name

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from caching_proxy.configuration import Configuration
+from caching_proxy.inputs import shown
 from caching_proxy.load_balancer.health import Health, HealthCheck, Prober, Target
 from caching_proxy.load_balancer.measures import quantiles
 from caching_proxy.proxy_server.dialer import Resolve, origin_tls, resolve
@@ -150,7 +151,7 @@ class ServerStates:
         }
 
     def _order(self, origin: str, member: Member) -> str:
-        configured = host_port(member.server.host, member.origin.port)
+        configured = host_port(member.server.name, member.origin.port)
         order = self._orders.get((origin, configured), ORDERS[0])
         return self._orders.get((origin, member.name), order)
 
@@ -173,7 +174,9 @@ class ServerStates:
     def order(self, server: str, order: str, origin: str | None = None) -> dict[str, str]:
         """Have a server ready, drained or disabled; who asks tells the others. ValueError."""
         if order not in ORDERS:
-            raise ValueError(f"{order!r} is no state: use {', '.join(ORDERS[:-1])} or {ORDERS[-1]}")
+            raise ValueError(
+                f"{shown(order)} is no state: use {', '.join(ORDERS[:-1])} or {ORDERS[-1]}"
+            )
         found = [
             name
             for name, each in self._origins.items()
@@ -182,7 +185,7 @@ class ServerStates:
         if not found:
             known = sorted(m.name for each in self._origins.values() for m in each.members)
             cure = f"use one of {', '.join(known[:10])}" if known else "no origin is balanced"
-            raise ValueError(f"there is no server {server!r}: {cure}")
+            raise ValueError(f"there is no server {shown(server)}: {cure}")
         if len(found) > 1:
             raise ValueError(f"{server} is of several origins: name one of {', '.join(found)}")
         self._orders[found[0], server] = order

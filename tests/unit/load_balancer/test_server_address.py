@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-import pytest
+import re
 
-from caching_proxy.load_balancer.server_address import ServerAddress, parse_server
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from caching_proxy.load_balancer.server_address import ServerAddress, parse_server, show_server
+from caching_proxy.proxy_server.discovery import named, server_origin
+from caching_proxy.proxy_server.origin import Origin
 
 
 @pytest.mark.parametrize(
@@ -86,3 +92,52 @@ def test_a_port_out_of_range_is_refused(text: str) -> None:
 def test_anything_else_is_refused_and_the_forms_are_named(text: str) -> None:
     with pytest.raises(ValueError, match="HOST:WEIGHT, HOST:PORT:WEIGHT or"):
         parse_server(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [
+        ("a..b:5", "the host in 'a..b:5' has an empty label: "),
+        ("http://-a", "the host in 'http://-a' has a label that begins or ends with a hyphen: "),
+        (f"{'a' * 64}:80:5", "' has a label of more than 63 octets: "),
+        ("[1:2]:80:5", "the host in '[1:2]:80:5' is not an IPv6 address: "),
+        ("10.0.0.256", "the host in '10.0.0.256' is not an IPv4 address: "),
+        (f"one:{'9' * 5000}:5", f"port {'9' * 77}... in 'one:{'9' * 71}...' is out of range: "),
+        (f"one:80:{'9' * 5000}", f"weight {'9' * 77}... in "),
+        (f"http://one:{'9' * 5000}", f"port {'9' * 77}... in "),
+        (f"one max_connections={'9' * 5000}", "max_connections in 'one max_connections="),
+    ],
+)
+def test_what_is_wrong_is_named(text: str, cause: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(cause)) as error:
+        parse_server(text)
+    assert len(str(error.value)) < 300
+
+
+def test_spellings_of_an_ipv6_address_are_one() -> None:
+    for text in ("[::1]:80:1", "[0:0::1]:80:1", "[0:0:0:0:0:0:0:1]:80:1"):
+        assert parse_server(text) == ServerAddress("::1", 80)
+    assert parse_server("[::ffff:102:304]") == parse_server("[::FFFF:1.2.3.4]")
+
+
+def test_an_absolute_name_is_called_as_without_its_dot() -> None:
+    """The dot itself stays: for the resolver it is another name."""
+    server = parse_server("One.Example.:80:5")
+    assert (server.host, server.name) == ("one.example.", "one.example")
+    place = server_origin(server, Origin.parse("http://origin.example"))
+    assert place.authority == b"one.example"
+    assert named(server, place, [(("10.0.0.1", 80),)]) == [("one.example:80", (("10.0.0.1", 80),))]
+
+
+@given(
+    st.lists(st.sampled_from([*"ab1.:[]-_/ @\0٣", "http://", "9" * 50, " weight=", " backup"])).map(
+        "".join
+    )
+)
+def test_whatever_is_read_is_shown_as_it_is_read(text: str) -> None:
+    try:
+        server = parse_server(text)
+    except ValueError as error:
+        assert ": " in str(error) and str(error).isprintable()
+    else:
+        assert parse_server(show_server(server)) == server
