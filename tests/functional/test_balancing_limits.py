@@ -128,6 +128,30 @@ def test_a_server_that_gets_what_is_left_of_the_deadline_is_not_blamed(start: St
     found.check_idle()
 
 
+def test_those_who_wait_for_one_that_waits_in_vain_do_not_wait_again(start: Start) -> None:
+    found = ScriptedServers(
+        *start, "--queue-timeout", "2s", weights=(1,), more=("max_connections=1",)
+    )
+    gone = threading.Event()
+
+    def hold(exchange: Exchange) -> None:
+        exchange.wait(gone, "the test")
+        exchange.close()
+
+    found.on("/held", hold)
+    with ExitStack() as stack:
+        stack.callback(gone.set)
+        clients = [stack.enter_context(found.proxy.client()) for _ in range(6)]
+        clients[0].send(clients[0].head("GET", "/held"))
+        wait_until(lambda: found.seen("/held") == [1], "the server to be busy")
+        for client in clients[1:]:
+            client.send(client.head("GET", "/same"))
+        answers = [client.response() for client in clients[1:]]
+        assert {(each.status, each.fields["retry-after"]) for each in answers} == {(503, "1")}
+        assert found.origin()["turned_away"] == 1
+    found.check_idle()
+
+
 # --- what one server has said, at the next --------------------------------------------------------
 
 

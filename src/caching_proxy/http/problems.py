@@ -83,3 +83,8 @@ ORIGIN_CONNECT_TIMEOUT = Problem(504, "the connection to the origin took too lon
 ORIGIN_DEADLINE = Problem(504, "no response within --origin-deadline")
 ORIGIN_HEAD_TIMEOUT = Problem(504, "the origin's response took too long")
 ORIGIN_BODY_TIMEOUT = Problem(504, "the origin's response stalled")
+
+FOR_ALL = frozenset(
+    (SERVERS_BUSY, QUEUE_FULL, CIRCUITS_OPEN, NO_SERVER, NO_DESCRIPTOR, ORIGIN_DEADLINE)
+)
+"""What a request finds that is none of its own: those that wait for its answer would find the same."""

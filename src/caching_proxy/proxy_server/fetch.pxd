@@ -108,6 +108,7 @@ cdef class Fetch(Receiver):
     cdef Entry entry(self, ResponseHead head, Variant variant, tuple selecting, bytes body, tuple parts,
                      int64_t length, object storable, tuple tags)
     cdef settle(self)
+    cdef remember_failure(self)
     cdef reader_left(self, Reader reader)
 
 cdef tuple selecting_of(Fields response, Fields request)

@@ -512,15 +512,21 @@ cdef class Fetch(Receiver):
         give_turn_back(self, False)
         if self.stores:
             self.service.cache.coalescing.end(self)
-            if self.error is not None and self.sharing is not None and not self.orphan and not self.stays:
-                self.service.cache.coalescing.remember_pass(
-                    self.sharing, self.error.problem.detail.encode(), time(NULL))
+            self.remember_failure()
         self.fill.settle()
         self.connection = None
         if self.body is not None:
             self.body.leave(self)
             self.body.let_go_unread()
             self.body = None
+
+    cdef remember_failure(self):
+        """Let those who ask next go on their own, where others might fare better."""
+        if self.error is None or self.sharing is None or self.orphan or self.stays:
+            return
+        if self.error.problem not in problems.FOR_ALL:
+            self.service.cache.coalescing.remember_pass(
+                self.sharing, self.error.problem.detail.encode(), time(NULL))
 
     # -- readers
 

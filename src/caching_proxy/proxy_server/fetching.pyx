@@ -12,6 +12,7 @@ from caching_proxy.cache_manager.rfc9111.directives import NO_DIRECTIVES
 from caching_proxy.cache_manager.rfc9111.reuse import Reuse, may_serve_on_error
 from caching_proxy.cache_manager.rfc9111.vary import selecting_values
 from caching_proxy.http.forwarding import forwarding_lines
+from caching_proxy.http import problems
 from caching_proxy.http.problems import OriginFailed
 from caching_proxy.http.ranges import missing, strong_validator
 
@@ -82,7 +83,9 @@ cdef bint is_released(Exchange x) except -1:
     """Whether the fetch of another's does not serve this request."""
     if not x.follows or may_be_stale(x):
         return False
-    return x.fetch.error is not None or not x.fetch.shareable or not is_for(x, x.fetch)
+    if x.fetch.error is not None:                       # nobody waits in the same line once more
+        return x.fetch.error.problem not in problems.FOR_ALL
+    return not x.fetch.shareable or not is_for(x, x.fetch)
 
 
 cdef go_alone(Exchange x):
