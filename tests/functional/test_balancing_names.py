@@ -12,7 +12,7 @@ from .support.backend_process import Behaviour
 from .support.backends import Backend, backends
 from .support.balancing import WELL
 from .support.crowd import Crowd, crowd
-from .support.named import NamedProxy, Names, named
+from .support.named import NAME, NamedProxy, Names, named
 from .support.ports import unused_port
 from .support.raw_client import RawClient
 from .support.waiting import DEADLINE, wait_until
@@ -131,3 +131,46 @@ def test_dns_fails_at_first(servers: list[Backend]) -> None:
         names.lead_to(HOSTS[0])
         with asked(proxy) as loads:
             wait_only(loads, servers[0])
+
+
+def states(proxy: NamedProxy) -> dict[str, str]:
+    return {name: server["state"] for name, server in proxy.servers().items()}
+
+
+def wait_states(proxy: NamedProxy, **expected: str) -> None:
+    """Of all servers, once those that have left are forgotten."""
+    wait_until(lambda: states(proxy) == expected, f"{expected}")
+
+
+def test_an_order_for_a_name_is_for_all_its_addresses(servers: list[Backend]) -> None:
+    """Now and later, whether who passes it on has seen them or not."""
+    names, port = Names(HOSTS[0]), servers[0].port
+    with named(names, port, supervised=Names(HOSTS[0]), slow_start=0.0) as proxy:
+        name = f"{NAME}:{port}"
+        wait_states(proxy, **{name: "up"})
+        proxy.order(name, "disabled")
+        wait_states(proxy, **{name: "disabled"})
+        names.lead_to(*HOSTS)
+        wait_states(proxy, **{server.name: "disabled" for server in servers})
+        with RawClient(proxy.address) as client:
+            assert client.get("/").status == 503
+        proxy.order(name, "ready")
+        with asked(proxy) as loads:
+            wait_only(loads, *servers)
+
+
+def test_an_order_for_an_address_and_then_for_its_name(servers: list[Backend]) -> None:
+    names, port = Names(*HOSTS), servers[0].port
+    name, (first, second, third) = f"{NAME}:{port}", [server.name for server in servers]
+    with named(names, port, supervised=Names(*HOSTS), slow_start=0.0) as proxy:
+        wait_states(proxy, **dict.fromkeys((first, second, third), "up"))
+        proxy.order(second, "drain")
+        wait_states(proxy, **{first: "up", second: "drain", third: "up"})
+        names.lead_to(HOSTS[1])
+        wait_states(proxy, **{name: "drain"})
+        proxy.order(name, "disabled")
+        names.lead_to(*HOSTS)
+        wait_states(proxy, **dict.fromkeys((first, second, third), "disabled"))
+        proxy.order(second, "ready")
+        with asked(proxy) as loads:
+            wait_only(loads, servers[1])

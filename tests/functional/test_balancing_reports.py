@@ -182,3 +182,27 @@ def test_a_server_that_a_reload_brings(start: Start, tmp_path: Path) -> None:
         assert {client.get("/").body for _ in range(9)} == {b"a", b"b", b"c"}
         configured.reload(text(1))
         assert {client.get("/").body for _ in range(9)} == {b"a"}
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_an_order_goes_with_its_server(start: Start, tmp_path: Path, workers: str) -> None:
+    """It holds through a reload; where that takes the server away, it comes back ready."""
+    start_proxy, start_origin = start
+    names = [f"127.0.0.1:{start_origin().port}" for _ in "ab"]
+
+    def text(*names: str) -> str:
+        return (
+            f'workers = {workers}\norigin = "http://127.0.0.1:9"\nload_balance = true\n'
+            f"health_check = \"off\"\nservers = {[f'{name}:1' for name in names]!r}\n"
+        )
+
+    def orders() -> list[str]:
+        return [server["order"] for server in configured.proxy.origins()[0]["servers"]]
+
+    configured = Configured(start_proxy, tmp_path, text(*names))
+    assert post(configured.proxy, {"server": names[1], "state": "drain"})[0] == 200
+    configured.reload(text(*names) + "strategy = 'random'\n")
+    assert orders() == ["ready", "drain"]
+    configured.reload(text(names[0]))
+    configured.reload(text(*names))
+    assert orders() == ["ready", "ready"]

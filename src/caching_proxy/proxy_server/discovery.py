@@ -31,6 +31,11 @@ class Member(NamedTuple):
     origin: Origin
     addresses: tuple[Address, ...]
 
+    @property
+    def configured(self) -> str:
+        """HOST:PORT as configured, whatever it is called."""
+        return host_port(self.server.name, self.origin.port)
+
 
 Changed = Callable[[list[Member]], None]
 

@@ -28,7 +28,7 @@ from caching_proxy.proxy_server.receipt import Receipt
 from caching_proxy.proxy_server.routing import Router
 from caching_proxy.proxy_server.server_states import States
 from caching_proxy.proxy_server.service import Service
-from caching_proxy.proxy_server.upstreams import Upstream
+from caching_proxy.proxy_server.upstreams import NOTHING_KNOWN, Upstream
 from caching_proxy.settings import Origin as OriginSettings
 from caching_proxy.settings import Settings
 
@@ -116,7 +116,7 @@ class ProxyServer:
         upstreams = list(plan.upstreams.values())
         for upstream in upstreams:
             upstream.start(self._service)
-            upstream.tell(self._states.get(upstream.balancer.name, {}))
+            upstream.tell(self._states.get(upstream.balancer.name, NOTHING_KNOWN))
         for upstream in self._upstreams:
             if upstream not in upstreams:
                 upstream.stop()
@@ -156,7 +156,7 @@ class ProxyServer:
         """What is known of the servers besides what this process sees."""
         self._states = states
         for upstream in self._upstreams:
-            upstream.tell(states.get(upstream.balancer.name, {}))
+            upstream.tell(states.get(upstream.balancer.name, NOTHING_KNOWN))
 
     # -- life
 

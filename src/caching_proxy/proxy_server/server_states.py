@@ -16,14 +16,13 @@ from caching_proxy.inputs import shown
 from caching_proxy.load_balancer.health import Health, HealthCheck, Prober, Target
 from caching_proxy.load_balancer.measures import quantiles
 from caching_proxy.proxy_server.dialer import Resolve, origin_tls, resolve
-from caching_proxy.proxy_server.discovery import Discovery, Member, host_port
+from caching_proxy.proxy_server.discovery import Discovery, Member, host_port, server_origin
+from caching_proxy.proxy_server.orders import ORDERS, Orders
 from caching_proxy.proxy_server.origin import Origin
 from caching_proxy.settings import Origin as OriginSettings
 
-ORDERS = ("ready", "drain", "disabled")
-"""What an operator may want of a server."""
-States = dict[str, dict[str, dict[str, Any]]]
-"""Origin -> server -> `up`, `why` it is not, `order`."""
+States = dict[str, dict[str, Any]]
+"""Origin -> `health` (server -> `up`, `why` it is not) and `orders` (orders.OfOrigin)."""
 
 
 @dataclass
@@ -35,6 +34,20 @@ class _Origin:
     discovery: Discovery | None = None
     members: tuple[Member, ...] = ()
     tls: ssl.SSLContext | None = None
+
+    @property
+    def configured(self) -> set[str]:
+        """HOST:PORT of each server as configured."""
+        places = [
+            (server.name, server_origin(server, self.place)) for server in self.settings.servers
+        ]
+        return {host_port(host, place.port) for host, place in places}
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Everything that a server is called -> HOST:PORT as configured."""
+        found = {member.name: member.configured for member in self.members}
+        return {**found, **{name: name for name in self.configured}}
 
     def targets(self, name: str, max_head: int) -> list[Target]:
         settings = self.settings
@@ -69,12 +82,18 @@ class _Origin:
 class ServerStates:
     """Of all balanced origins under the present configuration."""
 
-    def __init__(self, changed: Callable[[], None], resolver: Resolve = resolve) -> None:
-        """`changed` is called soon after anything of `snapshot` has."""
+    def __init__(
+        self,
+        changed: Callable[[], None],
+        orders: Orders | None = None,
+        resolver: Resolve = resolve,
+    ) -> None:
+        """`changed` is called soon after anything of `snapshot` has; `orders` hold at first."""
         self._changed = changed
         self._resolver = resolver
         self._origins: dict[str, _Origin] = {}
-        self._orders: dict[tuple[str, str], str] = {}
+        self.orders: Orders = {} if orders is None else orders
+        """Of all servers that are configured."""
         self._max_head = 0
         self._prober: Prober | None = None
         self._told = False
@@ -92,9 +111,10 @@ class ServerStates:
             if settings.load_balance:
                 origins[name] = self._origin(name, settings)
                 origins[name].members = known.members if known is not None else ()
-        self._forget()
+        self._stop_finding()
         self._origins = origins
         self._max_head = configuration.settings.max_head
+        self._forget()
         for origin in origins.values():
             if origin.discovery is not None:
                 origin.discovery.start()
@@ -144,16 +164,11 @@ class ServerStates:
         """What every process is to know."""
         return {
             name: {
-                member.name: {**self._health(name, member), "order": self._order(name, member)}
-                for member in origin.members
+                "health": {member.name: self._health(name, member) for member in origin.members},
+                "orders": self.orders[name],
             }
             for name, origin in self._origins.items()
         }
-
-    def _order(self, origin: str, member: Member) -> str:
-        configured = host_port(member.server.name, member.origin.port)
-        order = self._orders.get((origin, configured), ORDERS[0])
-        return self._orders.get((origin, member.name), order)
 
     def _health(self, origin: str, member: Member) -> dict[str, Any]:
         health = self._known(origin, member.name)
@@ -172,36 +187,43 @@ class ServerStates:
         return {"up": health.up, "at": health.checked_at, "took": health.took, "why": health.why}
 
     def order(self, server: str, order: str, origin: str | None = None) -> dict[str, str]:
-        """Have a server ready, drained or disabled; who asks tells the others. ValueError."""
+        """Have a server ready, drained or disabled; who asks tells the others. ValueError.
+
+        HOST:PORT as configured means all addresses of a name, whatever they were told before.
+        """
         if order not in ORDERS:
             raise ValueError(
                 f"{shown(order)} is no state: use {', '.join(ORDERS[:-1])} or {ORDERS[-1]}"
             )
-        found = [
-            name
-            for name, each in self._origins.items()
-            if origin in (None, name) and any(member.name == server for member in each.members)
-        ]
+        names = {name: each.names for name, each in self._origins.items()}
+        found = [name for name in names if origin in (None, name) and server in names[name]]
         if not found:
-            known = sorted(m.name for each in self._origins.values() for m in each.members)
+            known = sorted(name for each in names.values() for name in each)
             cure = f"use one of {', '.join(known[:10])}" if known else "no origin is balanced"
             raise ValueError(f"there is no server {shown(server)}: {cure}")
         if len(found) > 1:
             raise ValueError(f"{server} is of several origins: name one of {', '.join(found)}")
-        self._orders[found[0], server] = order
+        configured = names[found[0]][server]
+        told = {} if server == configured else self.orders[found[0]].get(configured, {})
+        self.orders[found[0]][configured] = {**told, server: order}
         return {"origin": found[0], "server": server, "state": order}
 
     def _forget(self) -> None:
-        """Stop what was of origins that are gone."""
+        """Drop the orders of servers that are not configured any more."""
+        orders, self.orders = self.orders, {}
         for name, origin in self._origins.items():
+            given, stay = orders.get(name, {}), origin.configured
+            self.orders[name] = {server: given[server] for server in given if server in stay}
+
+    def _stop_finding(self) -> None:
+        """Look up no names any more."""
+        for origin in self._origins.values():
             if origin.discovery is not None:
                 origin.discovery.stop()
-            for key in [key for key in self._orders if key[0] == name]:
-                del self._orders[key]
 
     async def stop(self) -> None:
         """Check nothing any more."""
-        self._forget()
+        self._stop_finding()
         self._origins = {}
         if self._prober is not None:
             await self._prober.stop()

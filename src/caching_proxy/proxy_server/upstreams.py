@@ -12,10 +12,15 @@ from caching_proxy.load_balancer.load_balancer import LoadBalancer
 from caching_proxy.load_balancer.server import Server
 from caching_proxy.proxy_server.dialer import Dialer, Resolve, origin_tls
 from caching_proxy.proxy_server.discovery import Discovery, Member
+from caching_proxy.proxy_server.orders import order_of
 from caching_proxy.proxy_server.origin import Origin
 from caching_proxy.proxy_server.service import Service
 from caching_proxy.proxy_server.upstream import Pool
 from caching_proxy.settings import Origin as OriginSettings
+
+NOTHING_KNOWN: Mapping[str, Any] = {"health": {}, "orders": {}}
+"""Of an origin (server_states.States): its servers are up and ready."""
+_UP = {"up": True, "why": ""}
 
 
 class Upstream:
@@ -35,7 +40,8 @@ class Upstream:
         self._tls: dict[bool, ssl.SSLContext | None] = {}
         self._service: Service | None = None
         self._discovery: Discovery | None = None
-        self._states: Mapping[str, Mapping[str, Any]] = {}
+        self._members: list[Member] = []
+        self._known = NOTHING_KNOWN
 
     def is_same(self, name: str, settings: OriginSettings, max_head: int) -> bool:
         """Whether this one does for these."""
@@ -65,10 +71,19 @@ class Upstream:
         for server in self.balancer.servers:
             server.pool.let_go()
 
-    def tell(self, states: Mapping[str, Mapping[str, Any]]) -> None:
-        """What is known of the servers, by name, besides what this process sees (ServerStates)."""
-        self._states = states
-        self.balancer.tell(states)
+    def tell(self, known: Mapping[str, Any]) -> None:
+        """What is known of the servers besides what this process sees (server_states.States)."""
+        self._known = known
+        self.balancer.tell(self._states)
+
+    @property
+    def _states(self) -> dict[str, dict[str, Any]]:
+        """... of those that are there, by name, as the balancer wants it."""
+        health, orders = self._known["health"], self._known["orders"]
+        return {
+            member.name: {**health.get(member.name, _UP), "order": order_of(member, orders)}
+            for member in self._members
+        }
 
     def _found(self, members: list[Member]) -> None:
         """The servers are these from now on."""
@@ -77,6 +92,7 @@ class Upstream:
             cause = "; ".join(self._discovery.failures)
             self.balancer.unresolvable(OriginFailed(problems.ORIGIN_UNRESOLVABLE, cause))
             return
+        self._members = members
         known = {server.name: server for server in self.balancer.servers}
         servers = [self._kept(known, member) or self._new(member) for member in members]
         for server in known.values():

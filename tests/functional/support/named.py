@@ -11,6 +11,7 @@ from typing import Any
 from caching_proxy.configuration import Configuration, configure
 from caching_proxy.proxy_server.dialer import Address
 from caching_proxy.proxy_server.proxy_server import ProxyServer
+from caching_proxy.proxy_server.server_states import ServerStates
 
 from .in_process import in_process
 from .waiting import wait_until
@@ -43,10 +44,11 @@ class Names:
 class NamedProxy:
     """The proxy, once it runs."""
 
-    def __init__(self, configuration: Configuration, names: Names) -> None:
+    def __init__(self, configuration: Configuration, names: Names, supervised: Names) -> None:
         self.address = ("127.0.0.1", 0)
         self._configuration = configuration
         self._server = ProxyServer(names.resolve)
+        self._states = ServerStates(self._tell, resolver=supervised.resolve)
         self._begun = threading.Event()
         self._thread = threading.Thread(target=asyncio.run, args=[self._serve()], name="proxy")
         self._thread.start()
@@ -57,8 +59,22 @@ class NamedProxy:
         self._ending = asyncio.Event()
         async with in_process(self._configuration, proxy=self._server) as port:
             self.address = ("127.0.0.1", port)
+            self._states.take_over(self._configuration)
             self._begun.set()
             await self._ending.wait()
+            await self._states.stop()
+
+    def _tell(self) -> None:
+        self._server.tell(self._states.snapshot)
+
+    def order(self, server: str, order: str) -> None:
+        """What an operator does."""
+
+        async def give() -> None:
+            self._states.order(server, order)
+            self._tell()
+
+        asyncio.run_coroutine_threadsafe(give(), self._loop).result()
 
     def origin(self) -> dict[str, Any]:
         """What it tells of the origin."""
@@ -79,8 +95,13 @@ class NamedProxy:
 
 
 @contextmanager
-def named(names: Names, port: int, **more: object) -> Iterator[NamedProxy]:
-    """The name's servers listen on this port; `more` are settings."""
+def named(
+    names: Names, port: int, *, supervised: Names | None = None, **more: object
+) -> Iterator[NamedProxy]:
+    """The name's servers listen on this port; `more` are settings.
+
+    `supervised` is the DNS of what directs the proxy's processes; without, it knows of no address.
+    """
     given = {
         "host": ["127.0.0.1"],
         "port": 0,
@@ -88,12 +109,13 @@ def named(names: Names, port: int, **more: object) -> Iterator[NamedProxy]:
         "origin": "http://origin.example",
         "load_balance": True,
         "servers": [f"{NAME}:{port}:1"],
+        "health_check": "off",
         "resolve_interval": INTERVAL,
         "connect_timeout": 1.0,
         "origin_head_timeout": 1.0,
         **more,
     }
-    proxy = NamedProxy(configure(given, {}), names)
+    proxy = NamedProxy(configure(given, {}), names, supervised or Names())
     try:
         yield proxy
     finally:
