@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -19,7 +20,8 @@ from .support.processes import alive, children
 from .support.proxy import ProxyProcess, environment
 from .support.raw_client import RawClient
 from .support.scripted_origin import ScriptedOrigin, fresh
-from .support.stand import StartProxy
+from .support.scripted_servers import ScriptedServers, named_answer, post
+from .support.stand import StartOrigin, StartProxy
 from .support.waiting import DEADLINE, wait_until
 
 WORKERS = pytest.mark.parametrize("workers", ["1", "2"])
@@ -166,6 +168,88 @@ def test_a_unix_socket_stays(
     assert proxy.wait() == 0
     with RawClient(str(socket_path)) as client:
         assert client.get("/").status == 200
+
+
+# --- what operators want of servers ---------------------------------------------------------------
+
+
+@WORKERS
+def test_orders_hold(
+    start_proxy: StartProxy, start_origin: StartOrigin, upgraded: list[int], workers: str
+) -> None:
+    """No request reaches a server that was to get none, the successor's first ones neither."""
+    found = ScriptedServers(start_proxy, start_origin, "--workers", workers)
+    found.order(0, "disabled")
+    found.order(1, "drain")
+    before = found.seen()
+    found.proxy.process.send_signal(signal.SIGUSR2)
+    answered = ""
+    while found.proxy.process.poll() is None:
+        answered += found.ask()
+    upgraded.append(successor(found.proxy))
+    assert set(answered) == {"c"}
+    assert found.states() == ["disabled", "drain", "up"]
+    assert set(found.ask(20)) == {"c"}
+    assert found.seen()[:2] == before[:2]
+    found.order(0, "ready")
+    wait_until(lambda: "a" in found.ask(), "it to be used again")
+
+
+def test_orders_for_servers_that_are_gone_are_dropped(
+    start_proxy: StartProxy, start_origin: StartOrigin, upgraded: list[int], tmp_path: Path
+) -> None:
+    servers = [start_origin() for _ in "ab"]
+    for server, letter in zip(servers, "ab", strict=True):
+        server.on("/", named_answer(letter))
+    names = [f"127.0.0.1:{server.port}" for server in servers]
+
+    def text(*names: str) -> str:
+        return (
+            'origin = "http://127.0.0.1:9"\nload_balance = true\nhealth_check = "off"\n'
+            f"servers = {[f'{name}:1' for name in names]!r}\n"
+        )
+
+    configured = Configured(start_proxy, tmp_path, text(*names))
+    assert post(configured.proxy, {"server": names[1], "state": "disabled"})[0] == 200
+    configured.write(text(names[0]))
+    configured.proxy.process.send_signal(signal.SIGUSR2)
+    upgraded.append(successor(configured.proxy))
+    assert configured.proxy.wait() == 0
+    configured.write(text(*names))
+    os.kill(upgraded[0], signal.SIGHUP)
+    wait_until(lambda: len(configured.proxy.origins()[0]["servers"]) == 2, "the reload")
+    assert [server["order"] for server in configured.proxy.origins()[0]["servers"]] == ["ready"] * 2
+    assert "WARNING" not in configured.proxy.errors()
+
+
+def test_an_order_during_an_upgrade_is_not_lost(
+    start_proxy: StartProxy, start_origin: StartOrigin, upgraded: list[int], tmp_path: Path
+) -> None:
+    """Who gives it is told that the successor has to be asked, which would not hear of it else."""
+    hangs = tmp_path / "hangs"
+    (tmp_path / "sitecustomize.py").write_text(
+        f"import os, time\nwhile os.path.exists({str(hangs)!r}): time.sleep(0.01)\n"
+    )
+    places = [str(tmp_path), environment()["PYTHONPATH"]]
+
+    def start(*options: str, **more: object) -> ProxyProcess:
+        return start_proxy(*options, more={"PYTHONPATH": os.pathsep.join(places)}, **more)
+
+    found = ScriptedServers(start, start_origin)
+    hangs.touch()
+    found.proxy.process.send_signal(signal.SIGUSR2)
+    wait_until(lambda: children(found.proxy.process.pid), "the successor to be started")
+    asked = {"server": f"127.0.0.1:{found.servers[0].port}", "state": "disabled"}
+    with RawClient(("127.0.0.1", found.proxy.admin_port)) as client:
+        body = json.dumps(asked).encode()
+        client.send(client.head("POST", "/servers", {"Content-Length": str(len(body))}) + body)
+        assert found.states() == ["up"] * 3  # the order, which came first, is waiting
+        hangs.unlink()
+        response = client.response()
+    assert (response.status, b"has taken over" in response.body) == (400, True)
+    upgraded.append(successor(found.proxy))
+    assert post(found.proxy, asked)[0] == 200
+    assert found.states() == ["disabled", "up", "up"]
 
 
 # --- systemd --------------------------------------------------------------------------------------

@@ -67,9 +67,9 @@ class _Proxy:
         self._configuration = configuration
         self._heritage = Heritage.take()
         self._fleet: Fleet = (
-            Alone(self._heritage.bound)
+            Alone(self._heritage.bound, self._heritage.orders)
             if configuration.settings.workers == 1
-            else Supervisor(sources, self._heritage.bound)
+            else Supervisor(sources, self._heritage.bound, self._heritage.orders)
         )
         self._store = EmbeddedStore()
         self._control: ControlApi | None = None
@@ -155,10 +155,12 @@ class _Proxy:
             ready = await upgrade(
                 self._fleet.sockets.bound,
                 admin,
+                self._fleet.orders,
                 self._configuration.settings.start_timeout,
                 self._orders.ending,
             )
             if ready:
+                self._ending = True
                 self._fleet.sockets.leave()
                 self._stop_soon(self._control)  # the new process speaks for the proxy now
                 self._control = None
@@ -279,7 +281,10 @@ class _Proxy:
 
     async def order(self, server: str, order: str, origin: str | None) -> dict[str, str]:
         """Have a server ready, drained or disabled. Raises ValueError (one line)."""
-        return await self._fleet.order(server, order, origin)
+        async with self._changing:  # a successor that is starting would not hear of it
+            if self._ending:
+                raise ValueError("the proxy is ending: ask the one that has taken over, if any")
+            return await self._fleet.order(server, order, origin)
 
     async def clear(self) -> Any:
         """Drop every stored response."""

@@ -1,4 +1,6 @@
-"""Listening sockets handed over: by a service manager, or to a new version of the program."""
+"""What a process is handed: sockets by a service manager, and what operators want of servers by the
+process whose place it takes.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +19,12 @@ from typing import Any
 from caching_proxy.cli import notify
 from caching_proxy.proxy_server.errors import ListenError
 from caching_proxy.proxy_server.listeners import SERVICE_MANAGER, Bound, Endpoint
+from caching_proxy.proxy_server.orders import Orders
 
 logger = logging.getLogger("caching_proxy")
 
 VARIABLE = "CACHING_PROXY_HERITAGE"
-"""A JSON object of descriptors, in the environment of the new process."""
+"""A JSON object of descriptors and orders, in the environment of the new process."""
 _FIRST_OF_SYSTEMD = 3  # sd_listen_fds(3)
 _READY = b"ready"
 
@@ -32,6 +35,7 @@ class Heritage:
 
     bound: Bound = field(default_factory=dict)
     admin: list[socket.socket] = field(default_factory=list)
+    orders: Orders = field(default_factory=dict)
     _pipe: int | None = None
 
     @classmethod
@@ -43,6 +47,7 @@ class Heritage:
             return cls(
                 {_endpoint(place): _slots(slots) for place, slots in told["bound"]},
                 [_adopted(number) for number in told["admin"]],
+                told.get("orders", {}),  # an older version hands on none
                 told["ready"],
             )
         number = os.environ.pop("LISTEN_FDS", "")
@@ -75,9 +80,15 @@ class Heritage:
 
 
 async def upgrade(
-    bound: Bound, admin: Sequence[socket.socket], timeout: float, ending: asyncio.Event
+    bound: Bound,
+    admin: Sequence[socket.socket],
+    orders: Orders,
+    timeout: float,
+    ending: asyncio.Event,
 ) -> bool:
     """Start the program that this process is anew, with these sockets; whether it is ready.
+
+    `orders` hold there too.
 
     One that is not within `timeout` seconds, or before this process is `ending`, is ended.
     """
@@ -88,6 +99,7 @@ async def upgrade(
             for endpoint, slots in bound.items()
         ],
         "admin": [sock.fileno() for sock in admin],
+        "orders": orders,
         "ready": writer,
     }
     descriptors = [sock.fileno() for slots in bound.values() for slot in slots for sock in slot]

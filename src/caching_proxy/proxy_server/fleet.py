@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from caching_proxy.configuration import Configuration
 from caching_proxy.proxy_server.listeners import Bound, Sockets, endpoints, of_worker
+from caching_proxy.proxy_server.orders import Orders
 from caching_proxy.proxy_server.proxy_server import ProxyServer
 from caching_proxy.proxy_server.receipt import Receipt
 from caching_proxy.proxy_server.server_states import ServerStates, merged
@@ -16,6 +17,10 @@ class Fleet(Protocol):
     """All that serves under one configuration."""
 
     sockets: Sockets
+
+    @property
+    def orders(self) -> Orders:
+        """What operators want of servers."""
 
     @property
     def serving(self) -> bool:
@@ -54,13 +59,19 @@ class Fleet(Protocol):
 class Alone:
     """This process serves itself."""
 
-    def __init__(self, inherited: Bound | None = None) -> None:
+    def __init__(self, inherited: Bound | None = None, orders: Orders | None = None) -> None:
+        """`orders` hold from the first request on."""
         self.sockets = Sockets(inherited)
         self._server = ProxyServer()
-        self._states = ServerStates(self._tell)
+        self._states = ServerStates(self._tell, orders)
 
     def _tell(self) -> None:
         self._server.tell(self._states.snapshot)
+
+    @property
+    def orders(self) -> Orders:
+        """What operators want of servers."""
+        return self._states.orders
 
     @property
     def serving(self) -> bool:
@@ -76,9 +87,10 @@ class Alone:
             self.sockets.discard(bound)
             raise
         self._server.commit(plan)
+        self._states.take_over(configuration)
+        self._tell()
         await self._server.listen(of_worker(bound, 0, 1, configuration.settings.backlog))
         self.sockets.commit(bound)
-        self._states.take_over(configuration)
 
     async def stats(self) -> dict[str, Any]:
         """Counters by name."""

@@ -26,6 +26,7 @@ from caching_proxy.proxy_server.channel import CallFailed, Channel, ChannelClose
 from caching_proxy.proxy_server.cores import available_cores
 from caching_proxy.proxy_server.errors import ListenError
 from caching_proxy.proxy_server.listeners import Bound, Sockets, endpoints, of_worker
+from caching_proxy.proxy_server.orders import Orders
 from caching_proxy.proxy_server.receipt import Receipt, sum_of
 from caching_proxy.proxy_server.server_states import ServerStates, merged
 from caching_proxy.proxy_server.worker import described
@@ -71,7 +72,10 @@ class _Worker:
 class Supervisor:
     """All workers of one proxy."""
 
-    def __init__(self, sources: Sources, inherited: Bound | None = None) -> None:
+    def __init__(
+        self, sources: Sources, inherited: Bound | None = None, orders: Orders | None = None
+    ) -> None:
+        """`orders` hold from the first request on."""
         self.sockets = Sockets(inherited)
         self._sources = sources
         self._configuration: Configuration | None = None
@@ -90,8 +94,13 @@ class Supervisor:
         self._environment = _environment()
         self._shared = _shared_memory(SIZE)
         self._changing = asyncio.Lock()
-        self._states = ServerStates(self._tell)
+        self._states = ServerStates(self._tell, orders)
         self._telling: set[asyncio.Task[None]] = set()
+
+    @property
+    def orders(self) -> Orders:
+        """What operators want of servers."""
+        return self._states.orders
 
     @property
     def serving(self) -> bool:
@@ -109,8 +118,8 @@ class Supervisor:
                 self.sockets.commit(bound)
                 self._configuration, self._wanted = configuration, number
                 self._user = configuration.settings.user  # for good: rights do not come back
+                self._states.take_over(configuration)  # first: every worker is told what it knows
                 await self._start_all()
-                self._states.take_over(configuration)
                 return
             bound = self.sockets.prepare(endpoints(configuration), number)
             workers = list(self._workers.values())
