@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from caching_proxy.configuration import configure
-from caching_proxy.proxy_server.dialer import Address
+from caching_proxy.proxy_server.names import Address
 
 from .support.in_process import in_process
 from .support.scripted_origin import Exchange, answer, fresh

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import pytest
+
+from caching_proxy.proxy_server.names import RETRY_PAUSE
 
 from .support.backend_process import Behaviour
 from .support.backends import Backend, backends
@@ -131,6 +134,26 @@ def test_dns_fails_at_first(servers: list[Backend]) -> None:
         names.lead_to(HOSTS[0])
         with asked(proxy) as loads:
             wait_only(loads, servers[0])
+
+
+def test_while_dns_fails_requests_do_not_ask_it(
+    servers: list[Backend], caplog: pytest.LogCaptureFixture
+) -> None:
+    """They are answered by its last failure, which is told once, and so is its end."""
+    caplog.set_level("INFO")
+    names, supervised = Names(), Names()
+    with named(names, servers[0].port, supervised=supervised, resolve_interval=60.0) as proxy:
+        begun = time.monotonic()
+        with RawClient(proxy.address) as client:
+            assert {client.get("/").status for _ in range(100)} == {502}
+        assert names.asked <= 1 + (time.monotonic() - begun) / RETRY_PAUSE
+        names.hosts = supervised.hosts = HOSTS[:1]
+        with RawClient(proxy.address) as client:
+            wait_until(lambda: client.get("/").status == 200, "DNS to be asked", seconds=10)
+        wait_until(lambda: f"{NAME} resolves again" in caplog.text, "that to be told")
+    told = [record.getMessage() for record in caplog.records if NAME in record.getMessage()]
+    assert told[0].startswith(f"{NAME} does not resolve: ")
+    assert told[1:] == [f"{NAME} resolves again"]
 
 
 def states(proxy: NamedProxy) -> dict[str, str]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from caching_proxy.configuration import configure
-from caching_proxy.proxy_server.dialer import Address
+from caching_proxy.proxy_server.names import RETRY_PAUSE, Address
 
 from .support.in_process import in_process
+
+SLACK = 2.0  # seconds that a busy machine may add
 
 
 class Backend:
@@ -55,9 +58,17 @@ async def eventually(told: Callable[[], bool], port: int) -> None:
 
 
 @asynccontextmanager
-async def running(port: int, answer: list[Address]) -> AsyncIterator[int]:
+async def running(
+    port: int, answer: list[Address], interval: float = 0.001, asked: list[str] | None = None
+) -> AsyncIterator[int]:
+    """No answer is a failure; `asked` gets the name each time."""
+
     async def resolver(host: str, port: int) -> list[Address]:
         assert host == "origin.example"
+        if asked is not None:
+            asked.append(host)
+        if not answer:
+            raise OSError("no such name, says the test")
         return list(answer)
 
     configuration = configure(
@@ -65,7 +76,7 @@ async def running(port: int, answer: list[Address]) -> AsyncIterator[int]:
             "host": ["127.0.0.1"],
             "port": 0,
             "origin": f"http://origin.example:{port}",
-            "resolve_interval": 0.001,
+            "resolve_interval": interval,
         },
         {},
     )
@@ -96,3 +107,20 @@ async def test_one_of_several_addresses_goes() -> None:
             for _ in range(20):
                 assert await get(listening) == "127.0.0.1"
             assert old.connected == 1
+
+
+async def test_a_name_that_does_not_resolve() -> None:
+    """DNS is asked neither by every request nor too late; no circuit holds up who comes then."""
+    asked: list[str] = []
+    origin = Backend("127.0.0.1")
+    async with origin.serving() as port:
+        answer: list[Address] = []
+        async with running(port, answer, 60.0, asked) as listening:
+            begun = time.monotonic()
+            failed = await asyncio.gather(*[get(listening) for _ in range(50)])
+            assert {"502" in each for each in failed} == {True}
+            assert len(asked) <= 1 + (time.monotonic() - begun) / RETRY_PAUSE
+            answer.append(("127.0.0.1", port))
+            mended = time.monotonic()
+            while await get(listening) != "127.0.0.1":
+                assert time.monotonic() - mended < RETRY_PAUSE + SLACK

@@ -74,8 +74,7 @@ cdef class LoadBalancer:
     cdef double slow_start            # seconds
     cdef double clock                 # monotonic seconds, as of the last sweep
     cdef bint resolved                # it is known where the servers are
-    cdef object failure               # OriginFailed: why not
-    cdef public object find           # called when a request needs to know that
+    cdef str failure                  # why not, in words; None: they are being looked up for the first time
     cdef Latency latency              # of all servers together, where slow requests are hedged ...
     cdef readonly double slow_after   # ... seconds within which 95% of the responses come; 0: not known
     cdef public int64_t hedged

@@ -341,8 +341,8 @@ cdef class LoadBalancer:
         self.strategy.enroll(servers)
         self.refresh()
 
-    def unresolvable(self, failure):
-        """No name leads anywhere, for this reason (OriginFailed): whoever waits is to hear of it."""
+    def unresolvable(self, str failure not None):
+        """No name leads anywhere, for this reason: whoever waits or comes is to hear of it."""
         cdef int64_t number = len(self.line)
         self.failure = failure
         while self.line and number > 0:

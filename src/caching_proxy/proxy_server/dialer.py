@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import logging
-import socket
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from caching_proxy.http import problems
 from caching_proxy.http.problems import OriginFailed
+from caching_proxy.proxy_server.names import RETRY_PAUSE, Address, Name, Resolve, resolve
 from caching_proxy.proxy_server.origin import Origin
 
-log = logging.getLogger("caching_proxy")
-
 _SHORTAGES = {errno.EMFILE, errno.ENFILE}
-
-Address = tuple[str, int]
-Resolve = Callable[[str, int], Awaitable[list[Address]]]
 
 
 class Pool(Protocol):
@@ -28,13 +22,6 @@ class Pool(Protocol):
     def connection(self) -> asyncio.Protocol: ...
 
     def drop_peers(self, gone: set[str]) -> None: ...
-
-
-async def resolve(host: str, port: int) -> list[Address]:
-    """The addresses of a name by the system's resolver. Raises OSError."""
-    loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys((str(item[4][0]), port) for item in found))
 
 
 def origin_tls(origin: Origin, authorities: str | None, insecure: bool) -> ssl.SSLContext | None:
@@ -52,7 +39,9 @@ def origin_tls(origin: Origin, authorities: str | None, insecure: bool) -> ssl.S
 class Dialer:
     """Opens connections to one origin.
 
-    An answer of DNS is used for `interval` seconds, and longer when the next one fails.
+    An answer of DNS is used for `interval` seconds, and longer when the next one fails. While there
+    is none, DNS is asked once at a time, and after a failure not for a RETRY_PAUSE: who comes
+    meanwhile hears of that failure.
     """
 
     def __init__(
@@ -67,9 +56,9 @@ class Dialer:
         self._tls = tls
         self._timeout = timeout
         self._interval = interval
-        self._resolver = resolver
+        self._name = Name(origin.host, origin.port, resolver)
         self._addresses: list[Address] = []
-        self._resolved_at = 0.0
+        self._heard_at = float("-inf")
         self._resolving: asyncio.Task[None] | None = None
 
     async def connect(self, pool: Pool, limit: float = float("inf")) -> asyncio.Protocol:
@@ -83,8 +72,6 @@ class Dialer:
             raise OriginFailed(problems.ORIGIN_CONNECT_TIMEOUT) from None
         except ssl.SSLError as error:
             raise OriginFailed(problems.ORIGIN_TLS, str(error)) from None
-        except (socket.gaierror, UnicodeError) as error:
-            raise OriginFailed(problems.ORIGIN_UNRESOLVABLE, str(error)) from None
         except (ConnectionRefusedError, FileNotFoundError) as error:
             raise OriginFailed(problems.ORIGIN_REFUSED, str(error)) from None
         except OSError as error:
@@ -120,40 +107,42 @@ class Dialer:
     # -- names
 
     async def _resolve(self, pool: Pool) -> list[Address]:
-        if not self._addresses:
-            await self._refresh(pool)
-        else:
+        if self._addresses:
             self.refresh_if_due(pool)
+            return self._addresses
+        self._look_up_after(min(RETRY_PAUSE, self._interval), pool)
+        if self._resolving is not None:
+            await asyncio.wait([self._resolving])
+        if not self._addresses:
+            raise OriginFailed(problems.ORIGIN_UNRESOLVABLE, self._name.failure)
         return self._addresses
 
     def refresh_if_due(self, pool: Pool) -> None:
         """Ask DNS again, in the background, when its last answer is old; that serves meanwhile."""
-        now = asyncio.get_running_loop().time()
-        due = now - self._resolved_at >= self._interval
-        if due and self._addresses and self._resolving is None:
-            self._resolving = asyncio.ensure_future(self._refresh_quietly(pool))
+        if self._addresses:
+            self._look_up_after(self._interval, pool)
 
-    async def _refresh_quietly(self, pool: Pool) -> None:
+    def _look_up_after(self, pause: float, pool: Pool) -> None:
+        """... when it has last been heard so many seconds ago, and is not being asked."""
+        now = asyncio.get_running_loop().time()
+        if self._resolving is None and now - self._heard_at >= pause:
+            self._resolving = asyncio.ensure_future(self._look_up(pool))
+
+    async def _look_up(self, pool: Pool) -> None:
         try:
-            await self._refresh(pool)
-        except (OSError, UnicodeError) as error:
-            self._resolved_at = asyncio.get_running_loop().time()
-            log.warning(
-                "%s does not resolve any more, its last addresses serve on: %s",
-                self.origin.host,
-                error,
-            )
+            await self._name.look_up()
+            if self._name.failure:
+                self._heard_at = asyncio.get_running_loop().time()
+            else:
+                self.lead_to(self._name.addresses, pool)
         finally:
             self._resolving = None
-
-    async def _refresh(self, pool: Pool) -> None:
-        self.lead_to(await self._resolver(self.origin.host, self.origin.port), pool)
 
     def lead_to(self, addresses: Sequence[Address], pool: Pool) -> None:
         """Connect to the first of these that takes it, from now on."""
         gone = {host for host, _ in self._addresses} - {host for host, _ in addresses}
         self._addresses = list(addresses)
-        self._resolved_at = asyncio.get_running_loop().time()
+        self._heard_at = asyncio.get_running_loop().time()
         if gone:
             pool.drop_peers(gone)
 

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import logging
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from caching_proxy.load_balancer.server_address import ServerAddress
-from caching_proxy.proxy_server.dialer import Address, Resolve
+from caching_proxy.proxy_server.names import RETRY_PAUSE, Address, Name, Resolve
 from caching_proxy.proxy_server.origin import Origin
 
-logger = logging.getLogger("caching_proxy")
-
 HTTP_PORT, HTTPS_PORT = 80, 443
-LOOKUP_TIME = 10.0  # seconds: whoever waits for a name has given up by then
 TOGETHER = 1.0  # seconds that those found first wait for the others at the start
 
 
@@ -44,7 +40,8 @@ class Discovery:
     """Tells who the servers are, at first and whenever that changes.
 
     A name is looked up every `interval` seconds; while it does not resolve its last addresses hold.
-    When no name has an address at all, it tells of no member after each time.
+    While no name has an address at all, that is every RETRY_PAUSE, and it tells of no member after
+    each time.
     """
 
     def __init__(
@@ -54,15 +51,19 @@ class Discovery:
         resolver: Resolve,
         interval: float,
         changed: Changed,
+        quiet: bool = False,
     ) -> None:
+        """`quiet`: another one tells the log of names that fail."""
         self._servers = [(server, server_origin(server, origin)) for server in servers]
-        self._resolver = resolver
+        self._names = {
+            number: Name(server.host, place.port, resolver, quiet)
+            for number, (server, place) in enumerate(self._servers)
+            if not is_address(server.host)
+        }
         self._interval = interval
         self._changed = changed
         self._known: dict[int, list[tuple[Address, ...]]] = {}
-        self._failing: dict[int, str] = {}
         self._last: list[Member] = []
-        self._look = asyncio.Event()
         self._started = False
         self._together = True
         self._task: asyncio.Task[None] | None = None
@@ -73,34 +74,26 @@ class Discovery:
             return
         self._started = True
         for number, (server, place) in enumerate(self._servers):
-            if is_address(server.host):
+            if number not in self._names:
                 self._known[number] = [((server.host, place.port),)]
-        if len(self._known) == len(self._servers):
-            self._tell()
-        else:
+        if self._names:
             self._task = asyncio.ensure_future(self._run())
+        else:
+            self._tell()
 
     def stop(self) -> None:
         """Tell nothing any more."""
         if self._task is not None:
             self._task.cancel()
 
-    def look(self) -> None:
-        """Look the names up at once."""
-        self._look.set()
-
     @property
     def failures(self) -> list[str]:
         """Why names do not resolve, in words."""
-        return list(self._failing.values())
+        return [f"{name.host}: {name.failure}" for name in self._names.values() if name.failure]
 
     async def _run(self) -> None:
         while True:
-            self._look.clear()
-            names = [
-                n for n, (server, _) in enumerate(self._servers) if not is_address(server.host)
-            ]
-            looking = [asyncio.ensure_future(self._resolve(name)) for name in names]
+            looking = [asyncio.ensure_future(self._look_up(number)) for number in self._names]
             try:
                 if self._together:  # else those that come first would get everything at first
                     await asyncio.wait(looking, timeout=TOGETHER)
@@ -112,25 +105,15 @@ class Discovery:
                     each.cancel()
             if not self._known:
                 self._changed([])
-            try:
-                await asyncio.wait_for(self._look.wait(), self._interval)
-            except (asyncio.TimeoutError, TimeoutError):
-                continue
+            pause = self._interval if self._known else min(RETRY_PAUSE, self._interval)
+            await asyncio.sleep(pause)
 
-    async def _resolve(self, number: int) -> None:
-        server, place = self._servers[number]
-        try:
-            found = await asyncio.wait_for(self._resolver(server.host, place.port), LOOKUP_TIME)
-        except Exception as error:  # whatever it is, the name is to be looked up again
-            cause = str(error) or f"no answer of DNS within {LOOKUP_TIME:g} s"
-            if number not in self._failing:
-                held = "its last addresses hold" if number in self._known else "it is left out"
-                logger.warning("%s does not resolve, %s: %s", server.host, held, cause)
-            self._failing[number] = f"{server.host}: {cause}"
+    async def _look_up(self, number: int) -> None:
+        name = self._names[number]
+        await name.look_up()
+        if name.failure:
             return
-        if self._failing.pop(number, None) is not None:
-            logger.info("%s resolves again", server.host)
-        self._known[number] = grouped(found)
+        self._known[number] = grouped(name.addresses)
         if not self._together:
             self._tell()
 

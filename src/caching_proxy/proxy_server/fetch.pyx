@@ -47,6 +47,7 @@ cdef frozenset ERRORS = frozenset((500, 502, 503, 504))     # RFC 5861 4
 cdef uint64_t CONDITIONS = bit(F_IF_NONE_MATCH) | bit(F_IF_MODIFIED_SINCE)
 cdef frozenset TIMEOUTS = frozenset(
     (problems.ORIGIN_CONNECT_TIMEOUT, problems.ORIGIN_HEAD_TIMEOUT, problems.ORIGIN_BODY_TIMEOUT))
+cdef frozenset NOT_REACHED = frozenset((problems.ORIGIN_UNRESOLVABLE, problems.NO_DESCRIPTOR))
 cdef frozenset GONE = frozenset((404, 410))
 cdef Fields NO_FIELDS = Fields.of([])
 
@@ -182,10 +183,10 @@ cdef class Fetch(Receiver):
     cdef bint is_to_blame(self, object failure) except -1:
         """Whether a failure is the server's.
 
-        Not where we have no descriptor left, where it was given too little time, or where it waited for a client that
-        sends no more of the request.
+        Not where its name does not resolve or we have no descriptor left, where it was given too little time, or where
+        it waited for a client that sends no more of the request.
         """
-        if failure.problem is problems.NO_DESCRIPTOR:
+        if failure.problem in NOT_REACHED:
             return False
         if failure.problem not in TIMEOUTS:
             return True

@@ -20,10 +20,10 @@ from caching_proxy.http.problems import RequestRefused
 from caching_proxy.http.target import split_absolute
 from caching_proxy.proxy_server import http1, privileges
 from caching_proxy.proxy_server.access_log import AccessLog
-from caching_proxy.proxy_server.dialer import Resolve, resolve
 from caching_proxy.proxy_server.errors import ListenError
 from caching_proxy.proxy_server.explain import explain
 from caching_proxy.proxy_server.listeners import Accepting
+from caching_proxy.proxy_server.names import Resolve, resolve
 from caching_proxy.proxy_server.receipt import Receipt
 from caching_proxy.proxy_server.routing import Router
 from caching_proxy.proxy_server.server_states import States

@@ -81,8 +81,6 @@ async def wait_for_server(Fetch fetch):
             raise fetch.error
         if place.expired:
             raise OriginFailed(waited_for(fetch, balancer))
-        if not balancer.resolved and balancer.failure is not None:
-            raise balancer.failure
         if take_server(fetch):
             return
         refuse_if_vain(balancer)
@@ -103,8 +101,6 @@ cdef Place line_up(Fetch fetch, LoadBalancer balancer):
     cdef double until = fetch.service.clock + balancer.queue_timeout
     if fetch.deadline:
         until = min(until, fetch.deadline)
-    if shortage == UNKNOWN and balancer.find is not None:
-        balancer.find()
     place = balancer.line_up(fetch, until)
     if place is None:
         raise OriginFailed(problems.ORIGIN_UNRESOLVABLE if shortage == UNKNOWN else problems.QUEUE_FULL)
@@ -114,6 +110,8 @@ cdef Place line_up(Fetch fetch, LoadBalancer balancer):
 cdef Shortage refuse_if_vain(LoadBalancer balancer) except *:
     """Why nobody takes a request now. Raises OriginFailed where waiting would not change that."""
     cdef Shortage shortage = balancer.shortage()
+    if shortage == UNKNOWN and balancer.failure is not None:
+        raise OriginFailed(problems.ORIGIN_UNRESOLVABLE, balancer.failure)
     if shortage == CIRCUITS or shortage == OUT:
         balancer.turned_away += 1
         raise OriginFailed(problems.CIRCUITS_OPEN if shortage == CIRCUITS else problems.NO_SERVER)

@@ -15,8 +15,9 @@ from caching_proxy.configuration import Configuration
 from caching_proxy.inputs import shown
 from caching_proxy.load_balancer.health import Health, HealthCheck, Prober, Target
 from caching_proxy.load_balancer.measures import quantiles
-from caching_proxy.proxy_server.dialer import Resolve, origin_tls, resolve
+from caching_proxy.proxy_server.dialer import origin_tls
 from caching_proxy.proxy_server.discovery import Discovery, Member, host_port, server_origin
+from caching_proxy.proxy_server.names import Resolve, resolve
 from caching_proxy.proxy_server.orders import ORDERS, Orders
 from caching_proxy.proxy_server.origin import Origin
 from caching_proxy.settings import Origin as OriginSettings

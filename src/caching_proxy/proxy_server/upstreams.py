@@ -6,12 +6,11 @@ import ssl
 from collections.abc import Mapping
 from typing import Any
 
-from caching_proxy.http import problems
-from caching_proxy.http.problems import OriginFailed
 from caching_proxy.load_balancer.load_balancer import LoadBalancer
 from caching_proxy.load_balancer.server import Server
-from caching_proxy.proxy_server.dialer import Dialer, Resolve, origin_tls
+from caching_proxy.proxy_server.dialer import Dialer, origin_tls
 from caching_proxy.proxy_server.discovery import Discovery, Member
+from caching_proxy.proxy_server.names import Resolve
 from caching_proxy.proxy_server.orders import order_of
 from caching_proxy.proxy_server.origin import Origin
 from caching_proxy.proxy_server.service import Service
@@ -59,9 +58,10 @@ class Upstream:
             self.balancer.set_servers([self._server(name, 1, False, 0, dialer, self.origin)])
             return
         self._discovery = Discovery(
-            self.origin, settings.servers, self._resolver, settings.resolve_interval, self._found
+            *(self.origin, settings.servers, self._resolver, settings.resolve_interval),
+            self._found,
+            quiet=True,  # ServerStates tells of names that fail, for all processes
         )
-        self.balancer.find = self._discovery.look
         self._discovery.start()
 
     def stop(self) -> None:
@@ -89,8 +89,7 @@ class Upstream:
         """The servers are these from now on."""
         if not members:
             assert self._discovery is not None
-            cause = "; ".join(self._discovery.failures)
-            self.balancer.unresolvable(OriginFailed(problems.ORIGIN_UNRESOLVABLE, cause))
+            self.balancer.unresolvable("; ".join(self._discovery.failures))
             return
         self._members = members
         known = {server.name: server for server in self.balancer.servers}

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 from caching_proxy.configuration import Configuration
 from caching_proxy.proxy_server import listeners
-from caching_proxy.proxy_server.dialer import Resolve, resolve
+from caching_proxy.proxy_server.names import Resolve, resolve
 from caching_proxy.proxy_server.proxy_server import ProxyServer
 
 

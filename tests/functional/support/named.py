@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from caching_proxy.configuration import Configuration, configure
-from caching_proxy.proxy_server.dialer import Address
+from caching_proxy.proxy_server.names import Address
 from caching_proxy.proxy_server.proxy_server import ProxyServer
 from caching_proxy.proxy_server.server_states import ServerStates
 

@@ -9,7 +9,8 @@ import pytest
 
 from caching_proxy.http import problems
 from caching_proxy.http.problems import OriginFailed
-from caching_proxy.proxy_server.dialer import Address, Dialer
+from caching_proxy.proxy_server.dialer import Dialer
+from caching_proxy.proxy_server.names import Address
 from caching_proxy.proxy_server.origin import Origin
 
 
@@ -20,12 +21,11 @@ class Names:
         self.answer = list(addresses)
         self.asked = 0
         self.broken = False
-        self.failed = asyncio.Event()
 
     async def __call__(self, host: str, port: int) -> list[Address]:
         self.asked += 1
+        await asyncio.sleep(0)
         if self.broken:
-            self.failed.set()
             raise socket.gaierror("no such name")
         return self.answer
 
@@ -92,6 +92,63 @@ async def test_no_such_name() -> None:
     assert failed.value.problem is problems.ORIGIN_UNRESOLVABLE
 
 
+async def test_who_comes_together_asks_once() -> None:
+    server, good = await listener()
+    names, pool = Names(good), Pool()
+    asked = dialer(names, interval=3600)
+    await asyncio.gather(*[asked.connect(pool) for _ in range(5)])
+    assert (names.asked, len(pool.peers)) == (1, 5)
+    server.close()
+
+
+async def test_who_gives_up_leaves_the_look_up_to_the_others() -> None:
+    server, good = await listener()
+    names, pool = Names(good), Pool()
+    asked = dialer(names, interval=3600)
+    first = asyncio.ensure_future(asked.connect(pool))
+    second = asyncio.ensure_future(asked.connect(pool))
+    while not names.asked:  # noqa: ASYNC110 - a turn of the loop at a time
+        await asyncio.sleep(0)
+    first.cancel()
+    await second
+    assert (names.asked, pool.peers) == (1, [good])
+    server.close()
+
+
+async def test_soon_after_a_failure_that_holds() -> None:
+    names = Names()
+    names.broken = True
+    failing = dialer(names, interval=3600)
+    for _ in range(5):
+        with pytest.raises(OriginFailed, match="no such name") as failed:
+            await failing.connect(Pool())
+        assert failed.value.problem is problems.ORIGIN_UNRESOLVABLE
+        names.answer = [("192.0.2.7", 80)]
+        names.broken = False
+    assert names.asked == 1
+
+
+async def test_a_failure_and_its_end_are_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    server, good = await listener()
+    names, pool = Names(good), Pool()
+    names.broken = True
+    failing = dialer(names)
+    for _ in range(3):
+        with pytest.raises(OriginFailed):
+            await failing.connect(pool)
+    names.broken = False
+    for _ in range(3):
+        await failing.connect(pool)
+    told = [record.getMessage() for record in caplog.records]
+    assert told == [
+        "origin.example does not resolve: no such name",
+        "origin.example resolves again",
+    ]
+    failing.close()
+    server.close()
+
+
 async def test_an_answer_is_used_for_its_interval() -> None:
     server, good = await listener()
     names, pool = Names(good), Pool()
@@ -124,9 +181,11 @@ async def test_old_addresses_serve_while_names_fail(caplog: pytest.LogCaptureFix
     hasty = dialer(names)
     await hasty.connect(pool)
     names.broken = True
-    hasty.refresh_if_due(pool)
-    await names.failed.wait()
-    assert "does not resolve any more" in caplog.text
+    while names.asked < 5:
+        hasty.refresh_if_due(pool)
+        await asyncio.sleep(0)
+    told = [record.getMessage() for record in caplog.records]
+    assert told == ["origin.example does not resolve, its last addresses hold: no such name"]
     await hasty.connect(pool)
     assert pool.gone == set()
     hasty.close()

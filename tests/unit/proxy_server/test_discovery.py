@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 
 import pytest
 
 from caching_proxy.load_balancer.server_address import parse_server
-from caching_proxy.proxy_server.dialer import Address
 from caching_proxy.proxy_server.discovery import Discovery, Member, grouped, server_origin
+from caching_proxy.proxy_server.names import RETRY_PAUSE, Address
 from caching_proxy.proxy_server.origin import Origin
 
 ORIGIN = Origin.parse("https://site.example:8443/base")
@@ -69,12 +70,16 @@ class Names:
 
 
 async def discovered(
-    names: Names, *servers: str, until: Callable[[list[list[Member]]], bool]
+    names: Names,
+    *servers: str,
+    until: Callable[[list[list[Member]]], bool],
+    interval: float = 0.001,
+    quiet: bool = False,
 ) -> list[list[Member]]:
     """All that is told until that is so."""
     told: list[list[Member]] = []
     parsed = [parse_server(server) for server in servers]
-    discovery = Discovery(ORIGIN, parsed, names, 0.001, told.append)
+    discovery = Discovery(ORIGIN, parsed, names, interval, told.append, quiet)
     discovery.start()
     try:
         while not until(told):  # noqa: ASYNC110 - a turn of the loop at a time
@@ -149,13 +154,46 @@ def test_a_name_that_never_resolves_is_left_out(caplog: pytest.LogCaptureFixture
     names = Names(a=OSError("no such name"), b=[V4])
     told = asyncio.run(discovered(names, "a:80:1", "b:80:1", until=lambda told: names.asked > 9))
     assert [named(members) for members in told] == [["b:80"]]
-    assert "a does not resolve, it is left out" in caplog.text
+    complaints = [record.getMessage() for record in caplog.records]
+    assert complaints == ["a does not resolve: no such name"]
 
 
 def test_when_no_name_resolves_that_is_told_each_time() -> None:
     names = Names(a=OSError("no such name"))
     told = asyncio.run(discovered(names, "a:80:1", until=lambda told: len(told) == 3))
     assert told == [[], [], []]
+
+
+def test_when_no_name_resolves_the_next_look_up_is_soon() -> None:
+    """Not at once, nor only after the interval."""
+    names = Names(a=OSError("no such name"))
+    times: list[float] = []
+
+    def mend(told: list[list[Member]]) -> bool:
+        if told and not times:
+            names.names["a"] = [V4]
+            times.append(time.monotonic())
+        return len(told) == 2
+
+    told = asyncio.run(discovered(names, "a:80:1", until=mend, interval=3600))
+    assert [named(members) for members in told] == [[], ["a:80"]]
+    assert names.asked == 2
+    assert RETRY_PAUSE * 0.9 < time.monotonic() - times[0] < RETRY_PAUSE + 5
+
+
+def test_where_another_tells_of_failures_the_log_is_left_alone(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
+    names = Names(a=OSError("no such name"))
+
+    def mend(told: list[list[Member]]) -> bool:
+        if told:
+            names.names["a"] = [V4]
+        return told[-1:] not in ([], [[]])
+
+    asyncio.run(discovered(names, "a:80:1", until=mend, quiet=True))
+    assert not caplog.records
 
 
 @pytest.mark.parametrize(
