@@ -87,4 +87,4 @@ ORIGIN_BODY_TIMEOUT = Problem(504, "the origin's response stalled")
 FOR_ALL = frozenset(
     (SERVERS_BUSY, QUEUE_FULL, CIRCUITS_OPEN, NO_SERVER, NO_DESCRIPTOR, ORIGIN_DEADLINE)
 )
-"""What a request finds that is none of its own: those that wait for its answer would find the same."""
+"""None of a request's own doing: those that wait for its answer would find the same."""
