@@ -40,6 +40,8 @@ else:
 DEFAULT_FILE = "caching-proxy.toml"
 DEFAULT = "default"
 """The name of the origin, and of the route, for all that no route of the file takes."""
+MOST_STRANGE = 100
+"""Settings that there are not, of which each is told."""
 NOTHING_KNOWN: Mapping[str, str] = {}
 _TABLES = ("listeners", "origins", "routes")
 _EVERY_INTERFACE = {"", "0.0.0.0", "::"}  # noqa: S104
@@ -255,12 +257,18 @@ class _Reader:
         return plain
 
     def _from_file(self, document: Mapping[str, Any]) -> Iterator[tuple[str, Given]]:
+        strange = [name for name in document if name not in Settings.model_fields]
+        for name in strange[:MOST_STRANGE]:
+            cure = did_you_mean(name, [*Settings.model_fields, *_TABLES], Declared.elsewhere)
+            self._say(f"{self._label((name,))}: there is no such setting: {cure}")
+        if more := strange[MOST_STRANGE:]:
+            self._say(
+                f"{self._label((more[0],))}: there is no such setting, nor {len(more) - 1} others"
+                " behind it: see whether this is the right file"
+            )
         for name, value in document.items():
-            if name not in Settings.model_fields:
-                cure = did_you_mean(name, [*Settings.model_fields, *_TABLES], Declared.elsewhere)
-                self._say(f"{self._label((name,))}: there is no such setting: {cure}")
-                continue
-            yield name, Given(value, self._label((name,)), self._source((name,)), True)
+            if name in Settings.model_fields:
+                yield name, Given(value, self._label((name,)), self._source((name,)), True)
 
     def _in_tables(self) -> dict[str, str]:
         return {_dotted(path): self._source(path) for path in self._lines if len(path) > 2}

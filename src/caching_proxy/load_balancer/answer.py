@@ -8,6 +8,7 @@ others have their turn.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 from http import HTTPStatus
 from typing import cast
@@ -64,13 +65,19 @@ class Connection(asyncio.BufferedProtocol):
         assert self._transport is not None
         while not self._heard and not self._ended:
             self._woken.clear()
-            if not self._transport.is_closing():  # else uvloop refuses, and the end is near
-                self._transport.resume_reading()
+            self._resume(self._transport)
             await self._woken.wait()
         if self._error is not None and not self._heard:
             raise self._error
         heard, self._heard = self._heard, b""
         return heard
+
+    @staticmethod
+    def _resume(transport: asyncio.Transport) -> None:
+        # Where the end is near uvloop refuses, and asyncio has nothing any more before Python 3.11.
+        with contextlib.suppress(AttributeError):
+            if not transport.is_closing():
+                transport.resume_reading()
 
     # -- what the event loop says
 

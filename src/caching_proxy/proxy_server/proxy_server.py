@@ -35,7 +35,7 @@ from caching_proxy.settings import Settings
 logger = logging.getLogger("caching_proxy")
 
 SWEEP_INTERVAL = 0.25  # seconds between two looks at all deadlines
-SPARE_DESCRIPTORS = 64  # for listeners, logs, the control API
+SPARE_DESCRIPTORS = 128  # for listeners, logs, the control API, Redis, health checks
 FEW_DESCRIPTORS = 1024  # assumed where the system does not tell
 
 # From Python 3.13 on a server that closes removes its socket's file: Sockets does where it is time.
