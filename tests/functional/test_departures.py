@@ -129,11 +129,6 @@ def test_a_slow_origin_is_asked_once(start_proxy: StartProxy, origin: ScriptedOr
     assert len(origin.seen("/slow")) == 1
 
 
-def test_a_name_that_cannot_be(start_proxy: StartProxy) -> None:
-    proxy = start_proxy(origin=f"http://{'a' * 70}.example")
-    assert proxy.get("/").status == 502
-
-
 def test_long_accept_fields_leave_nothing_behind(
     start_proxy: StartProxy, origin: ScriptedOrigin
 ) -> None:

@@ -77,6 +77,13 @@ def heed_signals(orders: Orders, at_once: Callable[[], None]) -> None:
         signal.signal(number, other)
 
 
+def ignore_signals() -> None:
+    """All is done: no signal changes how the process ends, but that of a terminal cuts it short."""
+    for number in (signal.SIGTERM, *_OTHERS):
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def _runner() -> Callable[[Coroutine[Any, Any, None]], None]:
     for name in ("uvloop", "winloop"):
         try:

@@ -107,6 +107,7 @@ class _Proxy:
             self._stop_soon(self._control)
             await asyncio.gather(*self._stopping)
             await self._store.leave()
+            event_loop.ignore_signals()
 
     async def _start(self) -> None:
         settings = self._configuration.settings
