@@ -333,10 +333,14 @@ class Supervisor:
         return answers
 
     async def stats(self) -> dict[str, Any]:
-        """The sums of all workers' counters."""
+        """The sums of all workers' counters; `workers` are those that accept."""
         sums: dict[str, Any] = {}
-        answers = await self._ask_all("stats", {})
-        for answer in answers:
+        accepting = list(self._workers.values())
+        others = [worker for worker in self._live if worker not in accepting]
+        answers, more = await asyncio.gather(
+            self._ask(accepting, "stats", {}), self._ask(others, "stats", {})
+        )
+        for answer in answers + more:
             for name, value in answer.items():
                 had = sums.get(name, 0)
                 sums[name] = max(had, value) if name in _OF_ALL else had + value
