@@ -224,7 +224,8 @@ def test_workers_come_back_while_others_of_their_number_end(
         configured.reload(text % 2)
         configured.reload(text % 3)
         pid = configured.proxy.process.pid
-        wait_until(lambda: configured.proxy.stats()["workers"] == 4, "another beside that one")
+        wait_until(lambda: configured.proxy.stats()["workers"] == 3, "another to accept")
+        assert len(children(pid)) == 4, "that one ends what it has begun"
         assert configured.post("/clear")[1] == {"removed": 0, "workers": 4}
         for connection in origin.served_on:
             connection.sock.sendall(b"-last")
