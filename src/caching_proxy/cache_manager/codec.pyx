@@ -120,7 +120,7 @@ cpdef bytes encode(Entry entry, Stamp stamp, tuple generations=None,
     return WIRE.take()
 
 
-cdef uint8_t flags_of(Entry entry, bint compressed) noexcept:
+cdef uint8_t flags_of(Entry entry, bint compressed) except? 255:
     return (MUST_REVALIDATE * entry.must_revalidate | NO_CACHE * entry.no_cache | COMPRESSED * compressed
             | SELECTING * (entry.selecting is not None) | TAGGED * (entry.tags is not None)
             | PARTIAL * (entry.parts is not None))
@@ -285,7 +285,7 @@ cdef tuple take_parts(Cursor* cursor, int count, int64_t length):
     return tuple(parts)
 
 
-cdef bint is_consistent(Decoded decoded, Fixed* fixed) noexcept:
+cdef bint is_consistent(Decoded decoded, Fixed* fixed) except -1:
     """Whether sizes, numbers and flags go together."""
     cdef Entry entry = decoded.entry
     if not 200 <= entry.status <= 999 or entry.length < 0 or entry.length > LARGEST:
@@ -363,7 +363,7 @@ cpdef tuple vary_names(bytes data):
 # -- the head
 
 
-cdef bint is_head(Entry entry, bytes key) noexcept:
+cdef bint is_head(Entry entry, bytes key) except -1:
     """Whether a stored head is one of ours: for this key and status, framed by the length of the body alone."""
     cdef const char* text = PyBytes_AS_STRING(entry.head)
     cdef Py_ssize_t size = PyBytes_GET_SIZE(entry.head)
